@@ -1,0 +1,163 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::clock::ClockError;
+use crate::error::ErrorKind;
+use crate::evidence::Evidence;
+use crate::identity::{AttestedIdentity, IdentityError, MAX_IDENTITY_AGE};
+use crate::kind::EvidenceKind;
+use crate::verifier::VerifyError;
+
+/// Appraises one kind of evidence (RFC 9334).
+///
+/// # Contract
+/// Gives an identity only where the evidence proves it, of the kind that [`Attestor::kind`] names, good no
+/// longer than the evidence itself. Two instances with the same settings give the same identity for the
+/// same evidence (R16).
+///
+/// # Security
+/// A wrong *yes* is a stolen identity; a wrong *no* costs one agent its start. Nothing may be taken from
+/// the evidence that its bearer could have chosen, unless the identity says so
+/// ([`crate::Assurance::SelfAsserted`]); nothing may be fetched from an address that the evidence names
+/// (L10).
+///
+/// # Errors
+/// [`AttestError`], whose text and `Debug` show nothing of the evidence.
+#[async_trait]
+pub trait Attestor: fmt::Debug + Send + Sync {
+    /// The kind of evidence that this appraises.
+    fn kind(&self) -> &EvidenceKind;
+
+    /// Appraises `evidence`.
+    async fn attest(&self, evidence: &Evidence) -> Result<AttestedIdentity, AttestError>;
+}
+
+/// The attestors of a host, found by the kind that the evidence declares.
+///
+/// Evidence of a kind that nobody here appraises is refused; nothing is tried in turn, nothing falls
+/// through to another attestor (W58).
+#[derive(Clone, Debug)]
+pub struct Attestors {
+    by_kind: BTreeMap<EvidenceKind, Arc<dyn Attestor>>,
+    identity_age: Duration,
+}
+
+impl Attestors {
+    /// None yet: everything is refused.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { by_kind: BTreeMap::new(), identity_age: MAX_IDENTITY_AGE }
+    }
+
+    /// With `attestor` for its kind.
+    ///
+    /// # Errors
+    /// [`AttestError::TwoAttestors`] where its kind has one already.
+    pub fn with(mut self, attestor: impl Attestor + 'static) -> Result<Self, AttestError> {
+        let attestor: Arc<dyn Attestor> = Arc::new(attestor);
+        match self.by_kind.insert(attestor.kind().clone(), attestor) {
+            None => Ok(self),
+            Some(_) => Err(AttestError::TwoAttestors),
+        }
+    }
+
+    /// Identities are good for `age` at most; never more than [`MAX_IDENTITY_AGE`].
+    #[must_use]
+    pub fn with_identity_age(mut self, age: Duration) -> Self {
+        self.identity_age = age.min(MAX_IDENTITY_AGE);
+        self
+    }
+
+    /// Appraises `evidence` with the attestor of its declared kind.
+    ///
+    /// # Errors
+    /// [`AttestError`].
+    pub async fn attest(&self, evidence: &Evidence) -> Result<AttestedIdentity, AttestError> {
+        let attestor = self.by_kind.get(evidence.kind()).ok_or(AttestError::UnknownKind)?;
+        let identity = attestor.attest(evidence).await?;
+        if identity.kind() != evidence.kind() {
+            return Err(AttestError::WrongKind);
+        }
+        Ok(identity.limited_to(self.identity_age))
+    }
+}
+
+impl Default for Attestors {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Why evidence proves nothing here, or cannot be judged now.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AttestError {
+    /// The clock.
+    #[error(transparent)]
+    Clock(#[from] ClockError),
+    /// What the evidence proves cannot be an identity.
+    #[error("the evidence names no valid agent")]
+    Identity(#[from] IdentityError),
+    /// The evidence is not of the form that its kind has.
+    #[error("the evidence is malformed: {0}")]
+    Malformed(&'static str),
+    /// The evidence lacks something that it must have.
+    #[error("the evidence has no {0}")]
+    Missing(&'static str),
+    /// The evidence is good and for somebody who is not let in here.
+    #[error("the evidence is for another {0}")]
+    Pin(&'static str),
+    /// The host gave two attestors for one kind.
+    #[error("two attestors for one kind of evidence")]
+    TwoAttestors,
+    /// Nobody here appraises evidence of this kind.
+    #[error("no attestor for this kind of evidence")]
+    UnknownKind,
+    /// Its token is refused.
+    #[error("the evidence's token is refused")]
+    Verify(#[from] VerifyError),
+    /// The evidence is of another kind than the attestor, or an attestor broke its contract.
+    #[error("the evidence is of another kind")]
+    WrongKind,
+}
+
+impl AttestError {
+    /// What an embedder must know.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Clock(error) => error.kind(),
+            Self::Identity(error) => error.kind(),
+            Self::Verify(error) => error.kind(),
+            Self::Malformed(_) | Self::Missing(_) | Self::UnknownKind | Self::WrongKind => ErrorKind::Invalid,
+            Self::Pin(_) => ErrorKind::Denied,
+            Self::TwoAttestors => ErrorKind::Misconfigured,
+        }
+    }
+
+    /// How long to wait before the next try; none where trying again is of no use.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        if let Self::Verify(error) = self { error.retry_after() } else { None }
+    }
+
+    /// A stable code for logs and metrics.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Clock(_) => "clock",
+            Self::Identity(_) => "evidence_identity",
+            Self::Malformed(_) => "evidence_malformed",
+            Self::Missing(_) => "evidence_incomplete",
+            Self::Pin(_) => "evidence_pin",
+            Self::TwoAttestors => "two_attestors",
+            Self::UnknownKind => "evidence_kind_unknown",
+            Self::Verify(error) => error.code(),
+            Self::WrongKind => "evidence_kind_wrong",
+        }
+    }
+}

@@ -1,0 +1,143 @@
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::error::ErrorKind;
+use crate::kind::EvidenceKind;
+use crate::secret::Secret;
+
+/// What a workload presents to prove who it is (RFC 9334): a declared kind and secret bytes.
+///
+/// Untrusted until an attestor has appraised it; whoever holds it can present it, so it is a secret.
+#[derive(Clone, Debug)]
+pub struct Evidence {
+    kind: EvidenceKind,
+    content: Secret<Vec<u8>>,
+}
+
+impl Evidence {
+    /// Evidence of a declared kind.
+    ///
+    /// # Errors
+    /// [`EvidenceError`] where it is empty or larger than [`MAX_EVIDENCE_BYTES`].
+    pub fn new(kind: EvidenceKind, content: impl Into<Vec<u8>>) -> Result<Self, EvidenceError> {
+        let content = Secret::new(content.into());
+        match content.expose().len() {
+            0 => Err(EvidenceError::Empty),
+            size if size > MAX_EVIDENCE_BYTES => Err(EvidenceError::TooLarge),
+            _ => Ok(Self { kind, content }),
+        }
+    }
+
+    /// The declared kind.
+    #[must_use]
+    pub const fn kind(&self) -> &EvidenceKind {
+        &self.kind
+    }
+
+    /// Reveals the content.
+    #[must_use]
+    pub fn expose(&self) -> &[u8] {
+        self.content.expose()
+    }
+}
+
+/// Gathers this workload's own evidence.
+///
+/// # Contract
+/// Gives evidence that is good for one audience, fixed when the source was built (W23), and that is
+/// as short-lived as the platform allows. Fetches anew on each call or answers from its own cache while
+/// that is fresh.
+///
+/// # Security
+/// The source decides nothing: a wrong answer here is refused by the attestor. It must not let the
+/// caller put words into the evidence that an attestor could take for the platform's (R7).
+///
+/// # Errors
+/// [`SourceError`]; nothing of the platform's answer is echoed.
+#[async_trait]
+pub trait EvidenceSource: fmt::Debug + Send + Sync {
+    /// Fetches evidence.
+    async fn fetch(&self) -> Result<Evidence, SourceError>;
+}
+
+/// Why evidence cannot be taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EvidenceError {
+    /// There is none.
+    #[error("the evidence is empty")]
+    Empty,
+    /// Larger than [`MAX_EVIDENCE_BYTES`].
+    #[error("the evidence is larger than {MAX_EVIDENCE_BYTES} bytes")]
+    TooLarge,
+}
+
+impl EvidenceError {
+    /// Always [`ErrorKind::Invalid`].
+    #[must_use]
+    pub const fn kind(self) -> ErrorKind {
+        ErrorKind::Invalid
+    }
+}
+
+/// Why evidence could not be fetched.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// The platform refuses this workload.
+    #[error("the platform refuses evidence to this workload")]
+    Denied(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// What the platform gave cannot be evidence.
+    #[error("the platform's answer is not evidence")]
+    Malformed,
+    /// A setting of the platform or of this source forbids it; the text says which.
+    #[error("evidence cannot be had: {what}")]
+    Misconfigured {
+        /// What to mend.
+        what: &'static str,
+        /// The platform's own error.
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// The platform does not answer now.
+    #[error("the platform does not answer")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl SourceError {
+    /// What an embedder must know.
+    #[must_use]
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Denied(_) => ErrorKind::Denied,
+            Self::Malformed | Self::Misconfigured { .. } => ErrorKind::Misconfigured,
+            Self::Unavailable(_) => ErrorKind::Unavailable,
+        }
+    }
+
+    /// How long to wait before the next try; none where trying again is of no use.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.kind().is_retryable().then_some(Duration::from_secs(1))
+    }
+}
+
+/// The largest evidence that is taken in: 32 KiB, twice the longest token.
+pub const MAX_EVIDENCE_BYTES: usize = 32 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn evidence_is_bounded_and_never_shown() {
+        let kind = EvidenceKind::from_static("aws-stsweb");
+        let evidence = Evidence::new(kind.clone(), "MARKED-token").unwrap();
+        assert!(!format!("{evidence:?}").contains("MARKED"));
+        assert_eq!(Evidence::new(kind.clone(), "").err(), Some(EvidenceError::Empty));
+        let large = vec![b'a'; MAX_EVIDENCE_BYTES + 1];
+        assert_eq!(Evidence::new(kind, large).err(), Some(EvidenceError::TooLarge));
+    }
+}

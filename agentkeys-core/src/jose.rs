@@ -1,0 +1,16 @@
+//! JOSE as this family speaks it: compact JWS, four algorithms, public keys. Pure: no I/O, no clock.
+
+mod algorithm;
+mod compact;
+mod crypto;
+mod json;
+mod jwk;
+
+pub use algorithm::Algorithm;
+pub use compact::{Compact, CompactError, Header, MAX_TOKEN_BYTES};
+pub use crypto::{EcKeyPair, KeyRejected, PublicKey, sha256};
+pub use json::MAX_NESTING;
+pub use jwk::{Jwk, JwkError, KeyId, KeySet, KeySetError, MAX_KEY_SET_BYTES, MAX_KEYS, PublicJwk};
+
+pub(crate) use compact::encode_segment;
+pub(crate) use json::nesting_within;

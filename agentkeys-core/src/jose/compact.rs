@@ -1,0 +1,267 @@
+use std::borrow::Cow;
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+
+use super::json::nesting_within;
+
+/// A compact JWS taken apart, nothing of it verified.
+///
+/// Exactly three segments of canonical, unpadded base64url
+/// (<https://www.rfc-editor.org/rfc/rfc7515#section-7.1>), at most [`MAX_TOKEN_BYTES`] together.
+/// `Debug` shows no part of the token.
+pub struct Compact<'t> {
+    signing_input: &'t str,
+    header: &'t str,
+    payload: &'t str,
+    signature: &'t str,
+}
+
+impl<'t> Compact<'t> {
+    /// Splits a token.
+    ///
+    /// # Errors
+    /// [`CompactError`] where it is too large or not three segments.
+    pub fn split(token: &'t str) -> Result<Self, CompactError> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(CompactError::TooLarge);
+        }
+        let (signing_input, signature) = token.rsplit_once('.').ok_or(CompactError::Segments)?;
+        let (header, payload) = signing_input.split_once('.').ok_or(CompactError::Segments)?;
+        if payload.contains('.') || header.is_empty() || payload.is_empty() || signature.is_empty() {
+            return Err(CompactError::Segments);
+        }
+        Ok(Self { signing_input, header, payload, signature })
+    }
+
+    /// The bytes that the signature covers.
+    #[must_use]
+    pub fn signing_input(&self) -> &'t [u8] {
+        self.signing_input.as_bytes()
+    }
+
+    /// The JOSE header's JSON.
+    ///
+    /// # Errors
+    /// [`CompactError::Base64`].
+    pub fn header_json(&self) -> Result<Vec<u8>, CompactError> {
+        decode_segment(self.header)
+    }
+
+    /// The payload.
+    ///
+    /// # Errors
+    /// [`CompactError::Base64`].
+    pub fn payload(&self) -> Result<Vec<u8>, CompactError> {
+        decode_segment(self.payload)
+    }
+
+    /// The signature.
+    ///
+    /// # Errors
+    /// [`CompactError::Base64`].
+    pub fn signature(&self) -> Result<Vec<u8>, CompactError> {
+        decode_segment(self.signature)
+    }
+}
+
+impl fmt::Debug for Compact<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Compact([redacted])")
+    }
+}
+
+/// The members of a JOSE header that are read; the rest is refused or known to be harmless.
+///
+/// Known and ignored: `cty`, `x5t`, `x5t#S256`. Refused: `crit`, `b64`, `zip`, and every way to bring
+/// a key along (`jku`, `x5u`, `jwk`, `x5c`), and every member that is not known (W20, L12).
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Header<'h> {
+    /// `alg`, not yet looked up.
+    pub alg: Cow<'h, str>,
+    /// `kid`.
+    pub kid: Option<Cow<'h, str>>,
+    /// `typ`.
+    pub typ: Option<Cow<'h, str>>,
+    /// Whether any of the known and ignored members is there; a stricter profile refuses them.
+    pub has_ignored_members: bool,
+}
+
+impl<'h> Header<'h> {
+    /// Reads a header's JSON.
+    ///
+    /// # Errors
+    /// [`CompactError`] where it is not a JSON object with an `alg`, a member is doubled, of the wrong
+    /// type, or refused.
+    pub fn parse(json: &'h [u8]) -> Result<Self, CompactError> {
+        if !nesting_within(json) {
+            return Err(CompactError::TooDeep);
+        }
+        let mut deserializer = serde_json::Deserializer::from_slice(json);
+        let parts = deserializer.deserialize_map(HeaderVisitor).map_err(|_| CompactError::HeaderJson)?;
+        deserializer.end().map_err(|_| CompactError::HeaderJson)?;
+        if parts.refused {
+            return Err(CompactError::HeaderMember);
+        }
+        let alg = parts.alg.ok_or(CompactError::HeaderJson)?;
+        Ok(Self { alg, kid: parts.kid, typ: parts.typ, has_ignored_members: parts.ignored != 0 })
+    }
+}
+
+/// Why a token could not be taken apart. All are [`crate::ErrorKind::Invalid`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CompactError {
+    /// A segment is not canonical unpadded base64url.
+    #[error("a segment is not canonical, unpadded base64url")]
+    Base64,
+    /// The header is not the JSON object that it must be.
+    #[error("the token's header is not a well-formed JOSE header")]
+    HeaderJson,
+    /// The header has a member that is refused here.
+    #[error("the token's header has a member that is refused")]
+    HeaderMember,
+    /// Not three segments.
+    #[error("not a compact JWS of three segments")]
+    Segments,
+    /// Arrays or objects nest deeper than [`super::MAX_NESTING`].
+    #[error("the token's JSON nests too deeply")]
+    TooDeep,
+    /// Longer than [`MAX_TOKEN_BYTES`].
+    #[error("the token is larger than {MAX_TOKEN_BYTES} bytes")]
+    TooLarge,
+}
+
+#[derive(Default)]
+struct HeaderParts<'h> {
+    alg: Option<Cow<'h, str>>,
+    kid: Option<Cow<'h, str>>,
+    typ: Option<Cow<'h, str>>,
+    ignored: u8,
+    refused: bool,
+}
+
+struct HeaderVisitor;
+
+impl<'h> Visitor<'h> for HeaderVisitor {
+    type Value = HeaderParts<'h>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JOSE header")
+    }
+
+    fn visit_map<A: MapAccess<'h>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut parts = HeaderParts::default();
+        while let Some(Text(name)) = map.next_key()? {
+            let slot = match name.as_ref() {
+                "alg" => &mut parts.alg,
+                "kid" => &mut parts.kid,
+                "typ" => &mut parts.typ,
+                other => {
+                    let bit = match other {
+                        "cty" => 1,
+                        "x5t" => 2,
+                        "x5t#S256" => 4,
+                        _ => {
+                            parts.refused = true;
+                            0
+                        }
+                    };
+                    if parts.ignored & bit != 0 {
+                        return Err(serde::de::Error::custom("a header member is doubled"));
+                    }
+                    parts.ignored |= bit;
+                    map.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+            };
+            if slot.replace(map.next_value::<Text<'_>>()?.0).is_some() {
+                return Err(serde::de::Error::custom("a header member is doubled"));
+            }
+        }
+        Ok(parts)
+    }
+}
+
+/// A JSON string, borrowed where it has no escapes.
+#[derive(serde::Deserialize)]
+#[serde(transparent)]
+struct Text<'t>(#[serde(borrow)] Cow<'t, str>);
+
+/// Encodes canonical, unpadded base64url.
+pub(crate) fn encode_segment(bytes: impl AsRef<[u8]>) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// Decodes canonical, unpadded base64url; trailing bits must be zero.
+pub(crate) fn decode_segment(segment: &str) -> Result<Vec<u8>, CompactError> {
+    URL_SAFE_NO_PAD.decode(segment).map_err(|_| CompactError::Base64)
+}
+
+/// The longest token that is looked at: 16 KiB. AWS takes 20,000 characters in
+/// `WebIdentityToken` and its own tokens hold at most 14,984 bytes of claims, of which an EKS Pod
+/// Identity uses about one.
+/// <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html>
+pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn l12_only_three_canonical_segments_split() {
+        assert!(Compact::split("aGk.aGk.aGk").is_ok());
+        for bad in ["", "a", "a.b", "a.b.c.d", ".b.c", "a..c", "a.b.", "..", "a.b.c.d.e"] {
+            assert_eq!(Compact::split(bad).err(), Some(CompactError::Segments), "{bad:?}");
+        }
+        for bad in ["aGk=", "aG k", "aGl", "a+k", "a/k", "aGk\n", "é"] {
+            assert_eq!(decode_segment(bad), Err(CompactError::Base64), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn w20_the_size_cap_comes_before_anything_else() {
+        assert_eq!(Compact::split(&"a".repeat(MAX_TOKEN_BYTES + 1)).err(), Some(CompactError::TooLarge));
+        let most = format!("a.{}.b", "c".repeat(MAX_TOKEN_BYTES - 4));
+        assert!(Compact::split(&most).is_ok());
+    }
+
+    #[test]
+    fn w20_l12_header_members_that_bring_keys_or_semantics_are_refused() {
+        for member in ["crit", "b64", "zip", "jku", "x5u", "jwk", "x5c", "enc", "anything"] {
+            let json = format!("{{\"alg\":\"ES256\",\"{member}\":[]}}");
+            assert_eq!(Header::parse(json.as_bytes()).err(), Some(CompactError::HeaderMember), "{member}");
+        }
+        let known = Header::parse(br#"{"alg":"ES256","cty":"x","x5t":"x","x5t#S256":"x"}"#).unwrap();
+        assert!(known.has_ignored_members);
+        let plain = Header::parse(br#"{"alg":"ES256","kid":"a","typ":"JWT"}"#).unwrap();
+        assert!(!plain.has_ignored_members);
+    }
+
+    #[test]
+    fn w20_doubled_mistyped_and_missing_members_are_refused() {
+        for bad in [
+            r#"{"alg":"ES256","alg":"ES256"}"#,
+            r#"{"alg":"ES256","kid":"a","kid":"b"}"#,
+            r#"{"alg":"ES256","x5t":"a","x5t":"b"}"#,
+            r#"{"alg":"ES256","\u0061lg":"none"}"#,
+            r#"{"alg":null}"#,
+            r#"{"alg":["ES256"]}"#,
+            r#"{"alg":"ES256","kid":1}"#,
+            r#"{"kid":"a"}"#,
+            r#"["ES256"]"#,
+            r#"{"alg":"ES256"} x"#,
+            "",
+        ] {
+            assert_eq!(Header::parse(bad.as_bytes()).err(), Some(CompactError::HeaderJson), "{bad}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_part_of_the_token() {
+        assert_eq!(format!("{:?}", Compact::split("aGk.aGk.aGk").unwrap()), "Compact([redacted])");
+    }
+}

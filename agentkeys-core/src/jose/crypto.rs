@@ -1,0 +1,199 @@
+//! The only module that knows the cryptographic back end, aws-lc-rs.
+
+use std::fmt;
+
+use aws_lc_rs::digest;
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED, ED25519, EcdsaKeyPair,
+    KeyPair as _, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256,
+};
+
+use super::algorithm::Algorithm;
+
+/// A public key, parsed once, that verifies with exactly one algorithm.
+#[derive(Clone)]
+pub struct PublicKey {
+    algorithm: Algorithm,
+    parsed: ParsedPublicKey,
+    material: Vec<u8>,
+}
+
+impl PublicKey {
+    /// A P-256 or P-384 key from its affine coordinates, or none where the point is not on the curve.
+    ///
+    /// # Errors
+    /// [`KeyRejected`] for another algorithm, a coordinate of the wrong length or a bogus point.
+    pub fn from_ec_coordinates(algorithm: Algorithm, x: &[u8], y: &[u8]) -> Result<Self, KeyRejected> {
+        let (size, verification) = match algorithm {
+            Algorithm::Es256 => (32, &ECDSA_P256_SHA256_FIXED),
+            Algorithm::Es384 => (48, &ECDSA_P384_SHA384_FIXED),
+            _ => return Err(KeyRejected),
+        };
+        if x.len() != size || y.len() != size {
+            return Err(KeyRejected);
+        }
+        let mut point = Vec::with_capacity(1 + 2 * size);
+        point.push(0x04);
+        point.extend_from_slice(x);
+        point.extend_from_slice(y);
+        let parsed = ParsedPublicKey::new(verification, &point).map_err(|_| KeyRejected)?;
+        Ok(Self { algorithm, parsed, material: point })
+    }
+
+    /// An RSA key for RS256 from its modulus and exponent, big endian without leading zeros.
+    ///
+    /// # Errors
+    /// [`KeyRejected`] below 2048 or above 8192 bits, for an even or tiny exponent, or a leading zero.
+    pub fn from_rsa_components(n: &[u8], e: &[u8]) -> Result<Self, KeyRejected> {
+        let minimal = |number: &[u8]| number.first().is_some_and(|first| *first != 0);
+        if !minimal(n) || !minimal(e) {
+            return Err(KeyRejected);
+        }
+        let bits = n.len() * 8 - n.first().map_or(0, |first| first.leading_zeros() as usize);
+        let odd = |number: &[u8]| number.last().is_some_and(|last| last & 1 == 1);
+        if !(2048..=8192).contains(&bits) || !odd(n) || !odd(e) || e == [1] || e.len() > MAX_EXPONENT_BYTES {
+            return Err(KeyRejected);
+        }
+        let parsed = rsa::PublicKeyComponents { n, e }
+            .to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256)
+            .map_err(|_| KeyRejected)?;
+        let mut material = Vec::with_capacity(n.len() + e.len() + 1);
+        material.extend_from_slice(n);
+        material.push(0);
+        material.extend_from_slice(e);
+        Ok(Self { algorithm: Algorithm::Rs256, parsed, material })
+    }
+
+    /// An Ed25519 key from its 32 bytes.
+    ///
+    /// # Errors
+    /// [`KeyRejected`] for another length.
+    pub fn from_ed25519(x: &[u8]) -> Result<Self, KeyRejected> {
+        if x.len() != 32 {
+            return Err(KeyRejected);
+        }
+        let parsed = ParsedPublicKey::new(&ED25519, x).map_err(|_| KeyRejected)?;
+        Ok(Self { algorithm: Algorithm::EdDsa, parsed, material: x.to_vec() })
+    }
+
+    /// The one algorithm that this key verifies.
+    #[must_use]
+    pub const fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// Whether `signature` is this key's over `message`. ECDSA signatures are r and s, fixed width;
+    /// a high s is accepted, as JWS has it, so a signature is not an identifier.
+    #[must_use]
+    pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        self.parsed.verify_sig(message, signature).is_ok()
+    }
+
+    /// Whether both are the same key.
+    #[must_use]
+    pub fn is_same_key(&self, other: &Self) -> bool {
+        self.algorithm == other.algorithm && self.material == other.material
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PublicKey").field("algorithm", &self.algorithm).finish_non_exhaustive()
+    }
+}
+
+/// A P-256 key pair that signs ES256.
+pub struct EcKeyPair(EcdsaKeyPair);
+
+impl EcKeyPair {
+    /// Reads a PKCS#8 document; a public key inside it must belong to the private one.
+    ///
+    /// # Errors
+    /// [`KeyRejected`] where it is not a P-256 key.
+    pub fn from_pkcs8_der(der: &[u8]) -> Result<Self, KeyRejected> {
+        EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der).map(Self).map_err(|_| KeyRejected)
+    }
+
+    /// The affine coordinates of the public key, 32 bytes each.
+    ///
+    /// # Errors
+    /// [`KeyRejected`] never in practice: the back end gives an uncompressed point.
+    pub fn public_coordinates(&self) -> Result<([u8; 32], [u8; 32]), KeyRejected> {
+        let point = self.0.public_key().as_ref();
+        let coordinates = point.strip_prefix(&[0x04]).and_then(|rest| {
+            let (x, y) = rest.split_at_checked(32)?;
+            Some((x.try_into().ok()?, y.try_into().ok()?))
+        });
+        coordinates.ok_or(KeyRejected)
+    }
+
+    /// Signs `message`: r and s, 64 bytes. The nonce comes from the back end's own generator.
+    ///
+    /// # Errors
+    /// [`KeyRejected`] where the back end fails.
+    pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyRejected> {
+        self.0
+            .sign(&SystemRandom::new(), message)
+            .map(|signature| signature.as_ref().to_vec())
+            .map_err(|_| KeyRejected)
+    }
+}
+
+impl fmt::Debug for EcKeyPair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EcKeyPair([redacted])")
+    }
+}
+
+/// SHA-256.
+#[must_use]
+pub fn sha256(message: &[u8]) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(digest::digest(&digest::SHA256, message).as_ref());
+    out
+}
+
+/// The key is not one that can be used here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+#[error("the key is malformed, too weak or of the wrong type")]
+pub struct KeyRejected;
+
+/// 65537 needs three; real issuers use nothing longer. A huge exponent is a way to burn our time.
+const MAX_EXPONENT_BYTES: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weak_malformed_and_mismatched_keys_are_rejected() {
+        let n = {
+            let mut n = vec![0xff; 256];
+            n[255] = 0xfd;
+            n
+        };
+        assert!(PublicKey::from_rsa_components(&n, &[1, 0, 1]).is_ok());
+        assert!(PublicKey::from_rsa_components(&n[..255], &[1, 0, 1]).is_err(), "below 2048 bits");
+        let short = [&[0x7f][..], &n[1..]].concat();
+        assert!(PublicKey::from_rsa_components(&short, &[1, 0, 1]).is_err(), "2047 bits");
+        assert!(
+            PublicKey::from_rsa_components(&[&[0], &n[..]].concat(), &[1, 0, 1]).is_err(),
+            "leading zero"
+        );
+        assert!(PublicKey::from_rsa_components(&n, &[0, 1, 0, 1]).is_err(), "leading zero in e");
+        assert!(PublicKey::from_rsa_components(&n, &[2]).is_err(), "even exponent");
+        assert!(PublicKey::from_rsa_components(&n, &[1]).is_err(), "exponent one");
+        assert!(PublicKey::from_rsa_components(&n, &[1, 0, 0, 0, 1]).is_err(), "huge exponent");
+        assert!(PublicKey::from_rsa_components(&[0xff; 1025], &[1, 0, 1]).is_err(), "above 8192 bits");
+        assert!(
+            PublicKey::from_ec_coordinates(Algorithm::Es256, &[1; 32], &[1; 32]).is_err(),
+            "off the curve"
+        );
+        assert!(PublicKey::from_ec_coordinates(Algorithm::Es256, &[1; 31], &[1; 32]).is_err());
+        assert!(PublicKey::from_ec_coordinates(Algorithm::Rs256, &[1; 32], &[1; 32]).is_err());
+        assert!(PublicKey::from_ed25519(&[1; 31]).is_err());
+    }
+}

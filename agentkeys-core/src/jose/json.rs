@@ -1,0 +1,49 @@
+/// Whether no array or object in `json` lies deeper than [`MAX_NESTING`].
+///
+/// A typed reader skips members that it does not know without counting how deep they go; this looks
+/// at all of them before anything is read. It need not know whether the JSON is well formed.
+pub(crate) fn nesting_within(json: &[u8]) -> bool {
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for &byte in json {
+        if in_string {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => in_string = false,
+                _ => {}
+            }
+            continue;
+        }
+        match byte {
+            b'"' => in_string = true,
+            b'[' | b'{' => {
+                depth += 1;
+                if depth > MAX_NESTING {
+                    return false;
+                }
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    true
+}
+
+/// How deep arrays and objects may nest in a token, a key set or a discovery document.
+pub const MAX_NESTING: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn depth_counts_brackets_outside_strings_only() {
+        let deep = |n: usize| "[".repeat(n) + &"]".repeat(n);
+        assert!(nesting_within(deep(MAX_NESTING).as_bytes()));
+        assert!(!nesting_within(deep(MAX_NESTING + 1).as_bytes()));
+        let quoted = format!("{{\"a\":\"{}\\\"{}\"}}", "[".repeat(99), "{".repeat(99));
+        assert!(nesting_within(quoted.as_bytes()));
+        let after = format!("{{\"a\\\"\":\"\\\\\",\"b\":{}}}", deep(MAX_NESTING));
+        assert!(!nesting_within(after.as_bytes()));
+    }
+}

@@ -1,0 +1,94 @@
+//! Who is this workload, and what may be signed for it: the core of agentkeys.
+//!
+//! A workload presents [`Evidence`]; an [`Attestor`] turns it into an [`AttestedIdentity`] or a typed
+//! refusal; a [`Minter`] signs a short-lived [`Token`] for it. Each arrow below is a type, so no step can
+//! be skipped by accident.
+//!
+//! ```text
+//!  workload side                  control plane
+//!  ┌───────────────┐   evidence   ┌──────────┐ AttestedIdentity ┌────────┐  Token
+//!  │EvidenceSource │ ───────────> │ Attestor │ ───────────────> │ Minter │ ──────> a cloud's STS
+//!  └───────────────┘  untrusted   └────┬─────┘                  └────────┘
+//!                                      │ uses
+//!                           Verifier + KeySource
+//! ```
+//!
+//! No cloud is named here: attestors live in `agentkeys-attest`, token exchange in
+//! `agentkeys-federation`. This crate serves no HTTP, keeps no global state, reads no environment
+//! variable, and asks for the time only through a [`Clock`].
+//!
+//! # Verifying somebody's tokens
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use agentkeys_core::{Audience, HttpSettings, Issuer, JwksCache, NoClaims, Profile, ReqwestClient};
+//! # use agentkeys_core::{TrustStore, VerifyError, Verifier};
+//! # async fn example(token: &str) -> Result<(), Box<dyn std::error::Error>> {
+//! let http = Arc::new(ReqwestClient::new(HttpSettings::new(TrustStore::system()))?);
+//! let issuer = Issuer::parse("https://token.actions.githubusercontent.com")?;
+//! let keys = Arc::new(JwksCache::discover(issuer.clone(), http));
+//! let verifier = Verifier::new(Profile::oidc(issuer, keys), Audience::parse("orders-api")?);
+//!
+//! match verifier.verify::<NoClaims>(token).await {
+//!     Ok(verified) => println!("this is {}", verified.subject()),
+//!     Err(refused) => println!("{}: {refused}", refused.kind().http_status()),
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Features
+//! - `reqwest` (default): the [`HttpClient`] port over reqwest, rustls and aws-lc-rs.
+//! - `test-util`: the `testing` module, for tests of hosts.
+
+mod attestor;
+mod clock;
+mod discovery;
+mod error;
+mod evidence;
+mod http;
+mod identity;
+mod issuer;
+pub mod jose;
+mod keys;
+mod kind;
+mod minter;
+mod random;
+mod secret;
+mod session;
+mod signer;
+mod spiffe;
+mod token;
+mod verifier;
+
+#[cfg(feature = "test-util")]
+pub mod testing;
+
+pub use attestor::{AttestError, Attestor, Attestors};
+pub use clock::{CLOCK_FLOOR, Clock, ClockError, SystemClock, Timestamp};
+pub use discovery::{DiscoveryDocument, MAX_DISCOVERY_BYTES, ProviderMetadata};
+pub use error::ErrorKind;
+pub use evidence::{Evidence, EvidenceError, EvidenceSource, MAX_EVIDENCE_BYTES, SourceError};
+pub use http::{HttpClient, HttpError, HttpMethod, HttpRequest, HttpResponse};
+#[cfg(feature = "reqwest")]
+pub use http::{HttpSettings, ReqwestClient, TrustStore};
+pub use identity::{
+    AgentId, Assurance, AttestedIdentity, IdentityError, InstanceId, MAX_FACT, MAX_FACTS, MAX_IDENTITY_AGE,
+    Subject, TenantId, TrustRoot,
+};
+pub use issuer::{Audience, Issuer, IssuerError, MAX_AUDIENCE, MAX_ISSUER};
+pub use keys::{
+    CacheAges, JwksCache, JwksDocument, KeyError, KeyRing, KeySnapshot, KeySource, Oidc, Purpose,
+    RefreshReason, Session, StaticKeys,
+};
+pub use kind::{EvidenceKind, KindError};
+pub use minter::{
+    ExtraClaims, MAX_MINTED_BYTES, MintError, MintRequest, Minter, RESERVED_CLAIMS, TokenLifetime,
+};
+pub use random::{Random, RandomError, SystemRandom};
+pub use secret::Secret;
+pub use session::{SESSION_AUDIENCE, SESSION_TYPE, SessionError, Sessions};
+pub use signer::{LocalSigner, SignError, TokenSigner};
+pub use spiffe::{SpiffeId, SpiffeIdError, TrustDomain};
+pub use token::Token;
+pub use verifier::{MAX_LIFETIME, NoClaims, Profile, SKEW, TokenType, VerifiedToken, Verifier, VerifyError};

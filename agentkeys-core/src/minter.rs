@@ -1,0 +1,292 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::clock::{Clock, ClockError, SystemClock, Timestamp};
+use crate::error::ErrorKind;
+use crate::identity::{Assurance, AttestedIdentity};
+use crate::issuer::{Audience, Issuer};
+use crate::jose::encode_segment;
+use crate::keys::{KeyRing, Oidc};
+use crate::random::{Random, RandomError, SystemRandom};
+use crate::secret::Secret;
+use crate::signer::{SignError, TokenSigner};
+use crate::token::Token;
+
+/// Mints our own short-lived token for an attested identity.
+///
+/// Takes nothing but an [`AttestedIdentity`] that is still current and whose name the platform attested
+/// (R41); the token never outlives it. Nothing of the evidence is copied: the claims are `iss`, `sub`,
+/// `aud`, `iat`, `nbf`, `exp`, `jti` and the request's [`ExtraClaims`] (L24).
+#[derive(Clone, Debug)]
+pub struct Minter {
+    issuer: Issuer,
+    keys: KeyRing<Oidc>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+}
+
+impl Minter {
+    /// A minter for `issuer`, signing with the active key of `keys`.
+    #[must_use]
+    pub fn new(issuer: Issuer, keys: KeyRing<Oidc>) -> Self {
+        Self { issuer, keys, clock: Arc::new(SystemClock::new()), random: Arc::new(SystemRandom::new()) }
+    }
+
+    /// With another clock.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// With another source of `jti`s.
+    #[must_use]
+    pub fn with_random(mut self, random: Arc<dyn Random>) -> Self {
+        self.random = random;
+        self
+    }
+
+    /// The issuer whose tokens these are.
+    #[must_use]
+    pub const fn issuer(&self) -> &Issuer {
+        &self.issuer
+    }
+
+    /// The keys to publish.
+    #[must_use]
+    pub const fn keys(&self) -> &KeyRing<Oidc> {
+        &self.keys
+    }
+
+    /// Mints a token for `identity`.
+    ///
+    /// # Errors
+    /// [`MintError::Expired`] past the identity's `not_after`, [`MintError::SelfAsserted`] where the agent
+    /// named itself (W9), or what the signer says.
+    pub async fn mint(&self, identity: &AttestedIdentity, request: MintRequest) -> Result<Token, MintError> {
+        let now = self.clock.now()?;
+        let lifetime = request.lifetime;
+        let head = Head { issuer: &self.issuer, audience: &request.audience, typ: "JWT", lifetime };
+        sign(head, self.keys.active(), &*self.random, identity, request.extra, now).await
+    }
+}
+
+/// What to mint.
+#[derive(Clone, Debug)]
+pub struct MintRequest {
+    audience: Audience,
+    lifetime: TokenLifetime,
+    extra: ExtraClaims,
+}
+
+impl MintRequest {
+    /// A token for `audience`, [`TokenLifetime::DEFAULT`], no extra claims.
+    #[must_use]
+    pub fn new(audience: Audience) -> Self {
+        Self { audience, lifetime: TokenLifetime::DEFAULT, extra: ExtraClaims::new() }
+    }
+
+    /// Another lifetime.
+    #[must_use]
+    pub const fn with_lifetime(mut self, lifetime: TokenLifetime) -> Self {
+        self.lifetime = lifetime;
+        self
+    }
+
+    /// With these claims.
+    #[must_use]
+    pub fn with_claims(mut self, extra: ExtraClaims) -> Self {
+        self.extra = extra;
+        self
+    }
+}
+
+/// How long a token lives: 60 to 3600 seconds (R39).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenLifetime(Duration);
+
+impl TokenLifetime {
+    /// Five minutes.
+    pub const DEFAULT: Self = Self(Duration::from_secs(300));
+
+    /// A lifetime.
+    ///
+    /// # Errors
+    /// [`MintError::Lifetime`] outside 60 to 3600 seconds.
+    pub const fn from_secs(seconds: u64) -> Result<Self, MintError> {
+        if seconds < 60 || seconds > 3600 {
+            return Err(MintError::Lifetime);
+        }
+        Ok(Self(Duration::from_secs(seconds)))
+    }
+}
+
+/// Claims that the token's target reads: session tags, a source identity, a role pin. The minter signs
+/// them unread; it only keeps the reserved names for itself.
+#[derive(Clone, Debug, Default)]
+pub struct ExtraClaims(Map<String, Value>);
+
+impl ExtraClaims {
+    /// None.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Map::new())
+    }
+
+    /// With one more claim.
+    ///
+    /// # Errors
+    /// [`MintError::ReservedClaim`] for a name in [`RESERVED_CLAIMS`] or one that is there already;
+    /// [`MintError::Claim`] where the value cannot be JSON.
+    pub fn with(mut self, name: &str, value: impl Serialize) -> Result<Self, MintError> {
+        if RESERVED_CLAIMS.contains(&name) || name.is_empty() || self.0.contains_key(name) {
+            return Err(MintError::ReservedClaim);
+        }
+        let value = serde_json::to_value(value).map_err(|_| MintError::Claim)?;
+        self.0.insert(name.to_owned(), value);
+        Ok(self)
+    }
+}
+
+/// Why no token was minted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MintError {
+    /// An extra claim cannot be JSON.
+    #[error("an extra claim cannot be written as JSON")]
+    Claim,
+    /// The clock.
+    #[error(transparent)]
+    Clock(#[from] ClockError),
+    /// The identity is past its `not_after`: attest again.
+    #[error("the identity has expired: attest again")]
+    Expired,
+    /// Not a lifetime.
+    #[error("a token lives 60 to 3600 seconds")]
+    Lifetime,
+    /// No random bytes.
+    #[error(transparent)]
+    Random(#[from] RandomError),
+    /// An extra claim has a reserved name, an empty one, or one that is there already.
+    #[error("an extra claim has a reserved, empty or doubled name")]
+    ReservedClaim,
+    /// The agent named itself.
+    #[error("the identity is self-asserted")]
+    SelfAsserted,
+    /// The signer.
+    #[error("the token could not be signed")]
+    Sign(#[from] SignError),
+    /// The token would be larger than anybody takes.
+    #[error("the token would be larger than {MAX_MINTED_BYTES} bytes")]
+    TooLarge,
+}
+
+impl MintError {
+    /// What an embedder must know.
+    #[must_use]
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Expired => ErrorKind::Invalid,
+            Self::SelfAsserted => ErrorKind::Denied,
+            Self::Sign(error) => error.kind(),
+            Self::Claim
+            | Self::Clock(_)
+            | Self::Lifetime
+            | Self::Random(_)
+            | Self::ReservedClaim
+            | Self::TooLarge => ErrorKind::Misconfigured,
+        }
+    }
+
+    /// How long to wait before the next try; none where trying again is of no use.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.kind().is_retryable().then_some(Duration::from_secs(1))
+    }
+
+    /// A stable code for logs and metrics.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Claim => "mint_claim",
+            Self::Clock(_) => "clock",
+            Self::Expired => "identity_expired",
+            Self::Lifetime => "mint_lifetime",
+            Self::Random(_) => "random",
+            Self::ReservedClaim => "mint_reserved_claim",
+            Self::SelfAsserted => "identity_self_asserted",
+            Self::Sign(_) => "signer",
+            Self::TooLarge => "mint_too_large",
+        }
+    }
+}
+
+/// What is fixed about a token before its identity and extra claims are known.
+pub(crate) struct Head<'h> {
+    pub(crate) issuer: &'h Issuer,
+    pub(crate) audience: &'h Audience,
+    pub(crate) typ: &'static str,
+    pub(crate) lifetime: TokenLifetime,
+}
+
+/// The one place where a token is put together: for OIDC and for sessions.
+pub(crate) async fn sign(
+    head: Head<'_>,
+    signer: &dyn TokenSigner,
+    random: &dyn Random,
+    identity: &AttestedIdentity,
+    extra: ExtraClaims,
+    now: Timestamp,
+) -> Result<Token, MintError> {
+    if !identity.is_current(now) {
+        return Err(MintError::Expired);
+    }
+    if identity.assurance() != Assurance::PlatformAttested {
+        return Err(MintError::SelfAsserted);
+    }
+    let expires_at = now.plus(head.lifetime.0).min(identity.not_after());
+    let mut jti = [0; 16];
+    random.fill(&mut jti)?;
+    let jti = encode_segment(jti);
+    let kid = signer.public_jwk().kid();
+    let header = JoseHeader { alg: "ES256", kid: kid.as_str(), typ: head.typ };
+    let mut claims = extra.0;
+    let mut claim = |name: &str, value: Value| claims.insert(name.to_owned(), value);
+    claim("iss", head.issuer.as_str().into());
+    claim("sub", identity.subject().as_str().into());
+    claim("aud", head.audience.as_str().into());
+    claim("iat", now.as_unix().into());
+    claim("nbf", now.minus(NOT_BEFORE_MARGIN).as_unix().into());
+    claim("exp", expires_at.as_unix().into());
+    claim("jti", jti.as_str().into());
+    let header = serde_json::to_vec(&header).map_err(|_| MintError::Claim)?;
+    let claims = serde_json::to_vec(&claims).map_err(|_| MintError::Claim)?;
+    let mut jwt = format!("{}.{}", encode_segment(header), encode_segment(claims));
+    let signature = signer.sign(jwt.as_bytes()).await?;
+    jwt.push('.');
+    jwt.push_str(&encode_segment(signature));
+    if jwt.len() > MAX_MINTED_BYTES {
+        return Err(MintError::TooLarge);
+    }
+    Ok(Token::new(Secret::new(jwt), jti, kid.as_str().to_owned(), expires_at))
+}
+
+#[derive(Serialize)]
+struct JoseHeader<'h> {
+    alg: &'static str,
+    kid: &'h str,
+    typ: &'static str,
+}
+
+/// The claims that only the minter writes.
+pub const RESERVED_CLAIMS: &[&str] = &["iss", "sub", "aud", "iat", "nbf", "exp", "jti"];
+
+/// AWS takes 4 to 20,000 characters.
+/// <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html>
+pub const MAX_MINTED_BYTES: usize = 20_000;
+
+/// `nbf` lies this far before `iat`, for verifiers whose clock runs behind (W45).
+const NOT_BEFORE_MARGIN: Duration = Duration::from_secs(5);
