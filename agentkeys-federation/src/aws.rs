@@ -1,0 +1,10 @@
+mod connector;
+mod exchange;
+mod role;
+#[cfg(feature = "provide-credentials")]
+mod sdk;
+mod tags;
+
+pub use exchange::AwsExchanger;
+pub use role::{Region, RoleArn, RoleError, RoleSession, RoleSessionName, SessionDuration};
+pub use tags::{MAX_TAGS, SessionTags, TAG_ACTOR_OMNI, TAG_USER_WALLET, TAGS_CLAIM, TagError};

@@ -1,0 +1,121 @@
+use std::fmt;
+use std::time::Duration;
+
+use agentkeys_core::{ErrorKind, Token};
+use async_trait::async_trait;
+
+/// Exchanges a minted token for a cloud's credentials.
+///
+/// # Contract
+/// Sends the token to the cloud's STS and to nobody else, with no credentials of this machine's own.
+/// Answers only what the cloud gave for this token, this target and this session.
+///
+/// # Security
+/// An implementation that signs the call with ambient credentials, or goes through a proxy that the host
+/// did not pass, gives the token or the answer to somebody else (W70).
+///
+/// # Errors
+/// [`ExchangeError`]; never the token or the cloud's own text.
+#[async_trait]
+pub trait Exchanger: fmt::Debug + Send + Sync {
+    /// What is asked for beside the token: on AWS the role, the session's name and its duration.
+    type Target: Send + Sync;
+    /// What comes back.
+    type Credentials: Clone + fmt::Debug + Send + Sync;
+
+    /// Exchanges `token`.
+    async fn exchange(
+        &self,
+        token: &Token,
+        target: &Self::Target,
+    ) -> Result<Self::Credentials, ExchangeError>;
+}
+
+/// Why there are no credentials. The variants of AWS's own codes are in
+/// <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html#API_AssumeRoleWithWebIdentity_Errors>.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExchangeError {
+    /// The answer is not for what was asked, or is not an answer.
+    #[error("the STS's answer does not fit the request: {0}")]
+    Answer(&'static str),
+    /// `AccessDenied`: the role's trust policy does not let this token in, or lacks `sts:TagSession`.
+    #[error("the role does not trust this token")]
+    Denied,
+    /// `IDPCommunicationError`: the STS cannot reach our published keys.
+    #[error("the STS cannot reach the issuer's keys")]
+    IssuerUnreachable,
+    /// `MalformedPolicyDocument`.
+    #[error("the session policy is malformed")]
+    PolicyMalformed,
+    /// `PackedPolicyTooLarge`: drop tags or policies.
+    #[error("tags and policies are too large together")]
+    PolicyTooLarge,
+    /// `RegionDisabled`: STS is off in this region.
+    #[error("the STS is not enabled in this region")]
+    RegionDisabled,
+    /// Any other refusal, a malformed request among them.
+    #[error("the STS refuses the request")]
+    Refused,
+    /// The STS asks to slow down.
+    #[error("the STS asks to slow down")]
+    Throttled,
+    /// `ExpiredToken`: mint again.
+    #[error("the token has expired: mint again")]
+    TokenExpired,
+    /// `InvalidIdentityToken`: no provider for this issuer in the account, a wrong audience, a key it does
+    /// not know, or a role that the token is not for.
+    #[error("the STS does not accept the token")]
+    TokenInvalid,
+    /// `IDPRejectedClaim`.
+    #[error("the STS rejects a claim of the token")]
+    TokenRejected,
+    /// No answer, or an error of its own.
+    #[error("the STS does not answer")]
+    Unavailable,
+}
+
+impl ExchangeError {
+    /// What an embedder must know.
+    #[must_use]
+    pub const fn kind(self) -> ErrorKind {
+        match self {
+            Self::Denied | Self::TokenRejected => ErrorKind::Denied,
+            Self::TokenExpired => ErrorKind::Invalid,
+            Self::IssuerUnreachable | Self::Throttled | Self::Unavailable | Self::Answer(_) => {
+                ErrorKind::Unavailable
+            }
+            Self::PolicyMalformed
+            | Self::PolicyTooLarge
+            | Self::RegionDisabled
+            | Self::Refused
+            | Self::TokenInvalid => ErrorKind::Misconfigured,
+        }
+    }
+
+    /// How long to wait before the next try; none where trying again is of no use.
+    #[must_use]
+    pub fn retry_after(self) -> Option<Duration> {
+        let wait = if self == Self::Throttled { 5 } else { 1 };
+        self.kind().is_retryable().then_some(Duration::from_secs(wait))
+    }
+
+    /// A stable code for logs and metrics.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Answer(_) => "sts_answer",
+            Self::Denied => "sts_access_denied",
+            Self::IssuerUnreachable => "sts_issuer_unreachable",
+            Self::PolicyMalformed => "sts_policy_malformed",
+            Self::PolicyTooLarge => "sts_policy_too_large",
+            Self::RegionDisabled => "sts_region_disabled",
+            Self::Refused => "sts_refused",
+            Self::Throttled => "sts_throttled",
+            Self::TokenExpired => "sts_token_expired",
+            Self::TokenInvalid => "sts_token_invalid",
+            Self::TokenRejected => "sts_token_rejected",
+            Self::Unavailable => "sts_unavailable",
+        }
+    }
+}

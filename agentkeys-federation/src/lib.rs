@@ -1,0 +1,47 @@
+//! A minted token in, a cloud's short-lived credentials out: the federation half of agentkeys.
+//!
+//! ```text
+//!  AttestedIdentity ── Minter ──> Token ── Exchanger ──> credentials
+//!                        ▲                     │
+//!            RoleSession::mint_request         └ AssumeRoleWithWebIdentity, unsigned
+//! ```
+//!
+//! AWS reads session tags and the role pin from *inside* the token, so a [`RoleSession`] writes both what
+//! is minted and what is asked for. No AWS credentials are needed or read: the call carries none (R64), and
+//! no environment variable is looked at (W70).
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use agentkeys_core::{AttestedIdentity, HttpClient, Minter};
+//! # use agentkeys_federation::{AwsExchanger, CredentialSource, RoleSession, SessionTags};
+//! # async fn example(
+//! #     minter: Minter, identity: AttestedIdentity, http: Arc<dyn HttpClient>,
+//! # ) -> Result<(), Box<dyn std::error::Error>> {
+//! let role = "arn:aws:iam::123456789012:role/agentkeys-memory-role".parse()?;
+//! let session = RoleSession::new(role).with_tags(SessionTags::of(&identity));
+//! let exchanger = Arc::new(AwsExchanger::new("us-east-1".parse()?, http));
+//!
+//! let source = CredentialSource::new(minter, exchanger, identity, session);
+//! let credentials = source.credentials().await?;
+//! println!("{} until {}", credentials.access_key_id(), credentials.expires_at());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Features
+//! - `provide-credentials`: a [`CredentialSource`] is an aws-sdk `ProvideCredentials`.
+
+mod actor;
+mod aws;
+mod credentials;
+mod exchanger;
+mod source;
+
+pub use actor::{ActorError, ActorOmni, Wallet};
+pub use aws::{
+    AwsExchanger, MAX_TAGS, Region, RoleArn, RoleError, RoleSession, RoleSessionName, SessionDuration,
+    SessionTags, TAG_ACTOR_OMNI, TAG_USER_WALLET, TAGS_CLAIM, TagError,
+};
+pub use credentials::AwsCredentials;
+pub use exchanger::{ExchangeError, Exchanger};
+pub use source::{CredentialSource, REFRESH_MARGIN, SourceError};
