@@ -11,6 +11,8 @@ use aws_sdk_sts::operation::assume_role_with_web_identity::{
     AssumeRoleWithWebIdentityError, AssumeRoleWithWebIdentityOutput,
 };
 
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+
 use super::connector::Connector;
 use super::role::{Region, RoleSession, RoleSessionName};
 use crate::credentials::AwsCredentials;
@@ -118,7 +120,7 @@ fn check(
 }
 
 /// AWS's code to our error. The SDK's own error holds the raw answer, so it goes no further than this.
-fn explain<R>(error: &SdkError<AssumeRoleWithWebIdentityError, R>) -> ExchangeError {
+fn explain(error: &SdkError<AssumeRoleWithWebIdentityError, HttpResponse>) -> ExchangeError {
     let SdkError::ServiceError(service) = error else {
         return match error {
             SdkError::ConstructionFailure(_) => ExchangeError::Refused,
@@ -126,7 +128,14 @@ fn explain<R>(error: &SdkError<AssumeRoleWithWebIdentityError, R>) -> ExchangeEr
             _ => ExchangeError::Unavailable,
         };
     };
-    match service.err().code().unwrap_or_default() {
+    let Some(code) = service.err().code() else {
+        return match service.raw().status() {
+            status if status.is_success() => ExchangeError::Answer("not an STS answer"),
+            status if status.is_server_error() => ExchangeError::Unavailable,
+            _ => ExchangeError::Refused,
+        };
+    };
+    match code {
         "AccessDenied" | "AccessDeniedException" => ExchangeError::Denied,
         "ExpiredToken" | "ExpiredTokenException" => ExchangeError::TokenExpired,
         "IDPCommunicationError" => ExchangeError::IssuerUnreachable,
