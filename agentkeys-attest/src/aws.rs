@@ -1,0 +1,394 @@
+//! Names of things in AWS, each parsed once.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// An AWS account's number: 12 digits.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AccountId(String);
+
+/// A partition: `aws`, `aws-cn`, `aws-us-gov`, …
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Partition(String);
+
+/// A region: `us-east-1`, `us-gov-west-1`, `eusc-de-east-1`. `aws-global` is none.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Region(String);
+
+/// An IAM role's ARN, its path kept: `arn:aws:iam::123456789012:role/team/agents`.
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html#identifiers-arns>
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RoleArn {
+    text: String,
+    partition: Partition,
+    account: AccountId,
+    path_and_name: String,
+}
+
+/// An EKS cluster's ARN: `arn:aws:eks:us-east-1:123456789012:cluster/prod`.
+/// <https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelastickubernetesservice.html>
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClusterArn {
+    text: String,
+    partition: Partition,
+    region: Region,
+    account: AccountId,
+    name: String,
+}
+
+impl AccountId {
+    /// Reads one.
+    ///
+    /// # Errors
+    /// [`ArnError::Account`].
+    pub fn parse(text: &str) -> Result<Self, ArnError> {
+        let good = text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
+        if good { Ok(Self(text.to_owned())) } else { Err(ArnError::Account) }
+    }
+}
+
+impl Partition {
+    /// Reads one.
+    ///
+    /// # Errors
+    /// [`ArnError::Partition`].
+    pub fn parse(text: &str) -> Result<Self, ArnError> {
+        let mut words = text.split('-');
+        let good = words.next() == Some("aws") && words.all(is_lower) && text.len() <= MAX_REGION;
+        if good { Ok(Self(text.to_owned())) } else { Err(ArnError::Partition) }
+    }
+}
+
+impl Region {
+    /// Reads one.
+    ///
+    /// # Errors
+    /// [`ArnError::Region`].
+    pub fn parse(text: &str) -> Result<Self, ArnError> {
+        let (area, number) = text.rsplit_once('-').ok_or(ArnError::Region)?;
+        let numbered = (1..=2).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit());
+        let good =
+            numbered && area.contains('-') && area.split('-').all(is_lower) && text.len() <= MAX_REGION;
+        if good { Ok(Self(text.to_owned())) } else { Err(ArnError::Region) }
+    }
+}
+
+impl RoleArn {
+    /// Reads one.
+    ///
+    /// # Errors
+    /// [`ArnError`]; `assumed-role` and every other sort of principal is [`ArnError::Resource`].
+    pub fn parse(text: &str) -> Result<Self, ArnError> {
+        let arn = Arn::split(text)?;
+        if arn.service != "iam" || !arn.region.is_empty() {
+            return Err(ArnError::Service);
+        }
+        let rest = arn.resource.strip_prefix("role").ok_or(ArnError::Resource)?;
+        let (path, name) = rest.rsplit_once('/').ok_or(ArnError::Resource)?;
+        let path_ok = path.is_empty()
+            || (path.len() < MAX_ROLE_PATH
+                && path.starts_with('/')
+                && path.bytes().all(|byte| (0x21..0x7f).contains(&byte)));
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte);
+        if !path_ok || !(1..=MAX_ROLE_NAME).contains(&name.len()) || !name.bytes().all(allowed) {
+            return Err(ArnError::Resource);
+        }
+        Ok(Self {
+            text: text.to_owned(),
+            partition: Partition::parse(arn.partition)?,
+            account: AccountId::parse(arn.account)?,
+            path_and_name: rest.to_owned(),
+        })
+    }
+
+    /// Its partition.
+    #[must_use]
+    pub const fn partition(&self) -> &Partition {
+        &self.partition
+    }
+
+    /// Its account.
+    #[must_use]
+    pub const fn account(&self) -> &AccountId {
+        &self.account
+    }
+
+    /// Its path: `/`, or `/team/` and the like.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.path_and_name.strip_suffix(self.name()).unwrap_or_default()
+    }
+
+    /// Its name, without the path.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.path_and_name.rsplit('/').next().unwrap_or_default()
+    }
+}
+
+impl ClusterArn {
+    /// Reads one.
+    ///
+    /// # Errors
+    /// [`ArnError`].
+    pub fn parse(text: &str) -> Result<Self, ArnError> {
+        let arn = Arn::split(text)?;
+        if arn.service != "eks" {
+            return Err(ArnError::Service);
+        }
+        let name = arn.resource.strip_prefix("cluster/").ok_or(ArnError::Resource)?;
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+        let good = name.len() <= MAX_CLUSTER_NAME
+            && name.starts_with(|first: char| first.is_ascii_alphanumeric())
+            && name.bytes().all(allowed);
+        if !good {
+            return Err(ArnError::Resource);
+        }
+        Ok(Self {
+            text: text.to_owned(),
+            partition: Partition::parse(arn.partition)?,
+            region: Region::parse(arn.region)?,
+            account: AccountId::parse(arn.account)?,
+            name: name.to_owned(),
+        })
+    }
+
+    /// Its partition.
+    #[must_use]
+    pub const fn partition(&self) -> &Partition {
+        &self.partition
+    }
+
+    /// Its region.
+    #[must_use]
+    pub const fn region(&self) -> &Region {
+        &self.region
+    }
+
+    /// Its account.
+    #[must_use]
+    pub const fn account(&self) -> &AccountId {
+        &self.account
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+macro_rules! text {
+    ($name:ident, $($field:tt)+) => {
+        impl $name {
+            /// The text, exactly as it was given.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.$($field)+
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = ArnError;
+
+            fn from_str(text: &str) -> Result<Self, ArnError> {
+                Self::parse(text)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+
+text!(AccountId, 0);
+text!(Partition, 0);
+text!(Region, 0);
+text!(RoleArn, text);
+text!(ClusterArn, text);
+
+/// Why a text does not name the thing in AWS that it should.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ArnError {
+    /// Not an account.
+    #[error("an AWS account is 12 digits")]
+    Account,
+    /// Not six parts.
+    #[error("an ARN is arn:partition:service:region:account:resource")]
+    Form,
+    /// Not a partition.
+    #[error("an AWS partition is aws or begins with aws-")]
+    Partition,
+    /// Not a region.
+    #[error("an AWS region is of the form us-east-1")]
+    Region,
+    /// The last part names another sort of thing, or none.
+    #[error("the ARN names another sort of resource")]
+    Resource,
+    /// The ARN is of another service.
+    #[error("the ARN is of another service")]
+    Service,
+}
+
+/// An ARN's parts, none of them checked.
+struct Arn<'t> {
+    partition: &'t str,
+    service: &'t str,
+    region: &'t str,
+    account: &'t str,
+    resource: &'t str,
+}
+
+impl<'t> Arn<'t> {
+    fn split(text: &'t str) -> Result<Self, ArnError> {
+        let mut parts = text.splitn(6, ':');
+        let mut next = || parts.next().ok_or(ArnError::Form);
+        if text.len() > MAX_ARN || next()? != "arn" {
+            return Err(ArnError::Form);
+        }
+        let (partition, service, region, account) = (next()?, next()?, next()?, next()?);
+        Ok(Self { partition, service, region, account, resource: next()? })
+    }
+}
+
+fn is_lower(word: &str) -> bool {
+    !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase())
+}
+
+/// <https://docs.aws.amazon.com/IAM/latest/APIReference/API_Role.html>
+const MAX_ARN: usize = 2048;
+const MAX_ROLE_PATH: usize = 512;
+const MAX_ROLE_NAME: usize = 64;
+
+/// <https://docs.aws.amazon.com/eks/latest/APIReference/API_CreateCluster.html>
+const MAX_CLUSTER_NAME: usize = 100;
+
+const MAX_REGION: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn r15_role_arns_round_trip_and_keep_every_part(
+            partition in "aws(-[a-z]{2,3}){0,2}",
+            account in "[0-9]{12}",
+            path in "/([!-~]{1,40}/)?",
+            name in "[A-Za-z0-9_+=,.@-]{1,64}",
+        ) {
+            let text = format!("arn:{partition}:iam::{account}:role{path}{name}");
+            let role = RoleArn::parse(&text).unwrap();
+            prop_assert_eq!(role.as_str(), &text);
+            prop_assert_eq!(role.to_string(), text);
+            prop_assert_eq!(role.partition().as_str(), partition);
+            prop_assert_eq!(role.account().as_str(), account);
+            prop_assert_eq!((role.path(), role.name()), (path.as_str(), name.as_str()));
+        }
+
+        #[test]
+        fn w25_cluster_arns_round_trip_and_keep_every_part(
+            partition in "aws(-[a-z]{2,3}){0,2}",
+            region in "[a-z]{2,4}(-[a-z]{2,9}){1,2}-[1-9]",
+            account in "[0-9]{12}",
+            name in "[A-Za-z0-9][A-Za-z0-9_-]{0,99}",
+        ) {
+            let text = format!("arn:{partition}:eks:{region}:{account}:cluster/{name}");
+            let cluster = ClusterArn::parse(&text).unwrap();
+            prop_assert_eq!(cluster.to_string(), text);
+            prop_assert_eq!(cluster.partition().as_str(), partition);
+            prop_assert_eq!(cluster.region().as_str(), region);
+            prop_assert_eq!(cluster.account().as_str(), account);
+            prop_assert_eq!(cluster.name(), name);
+        }
+
+        #[test]
+        fn no_text_makes_the_parsers_panic_or_change_it(text in "(arn:)?(aws|iam|eks|role/|cluster/|[:/a-z0-9-]){0,12}\\PC*") {
+            if let Ok(role) = RoleArn::parse(&text) {
+                prop_assert_eq!(role.as_str(), &text);
+                prop_assert_eq!(format!("{}{}", role.path(), role.name()), text.split_once(":role").unwrap().1);
+            }
+            if let Ok(cluster) = ClusterArn::parse(&text) {
+                prop_assert_eq!(cluster.as_str(), &text);
+            }
+        }
+    }
+
+    #[test]
+    fn l19_only_iam_roles_are_role_arns() {
+        for (bad, error) in [
+            ("", ArnError::Form),
+            ("arn:aws:iam::123456789012", ArnError::Form),
+            ("ARN:aws:iam::123456789012:role/a", ArnError::Form),
+            ("arn:aws:sts::123456789012:assumed-role/agents/session", ArnError::Service),
+            ("arn:aws:iam:us-east-1:123456789012:role/a", ArnError::Service),
+            ("arn:aws:iam::123456789012:assumed-role/agents/session", ArnError::Resource),
+            ("arn:aws:iam::123456789012:user/a", ArnError::Resource),
+            ("arn:aws:iam::123456789012:role", ArnError::Resource),
+            ("arn:aws:iam::123456789012:role/", ArnError::Resource),
+            ("arn:aws:iam::123456789012:roles/a", ArnError::Resource),
+            ("arn:aws:iam::123456789012:role/a/", ArnError::Resource),
+            ("arn:aws:iam::123456789012:role/*", ArnError::Resource),
+            ("arn:aws:iam::123456789012:role/a b/c", ArnError::Resource),
+            ("arn:aws:iam::12345678901:role/a", ArnError::Account),
+            ("arn:aws:iam::12345678901x:role/a", ArnError::Account),
+            ("arn:aws:iam::*:role/a", ArnError::Account),
+            ("arn::iam::123456789012:role/a", ArnError::Partition),
+            ("arn:awsx:iam::123456789012:role/a", ArnError::Partition),
+            ("arn:aws-:iam::123456789012:role/a", ArnError::Partition),
+            ("arn:*:iam::123456789012:role/a", ArnError::Partition),
+            (&format!("arn:aws:iam::123456789012:role/{}", "a".repeat(65)), ArnError::Resource),
+            (&format!("arn:aws:iam::123456789012:role/{}/a", "p".repeat(511)), ArnError::Resource),
+            (&format!("arn:aws:iam::123456789012:role/{}", "a".repeat(2048)), ArnError::Form),
+        ] {
+            assert_eq!(RoleArn::parse(bad), Err(error), "{bad}");
+        }
+        let longest = format!("arn:aws:iam::123456789012:role/{}/{}", "p".repeat(510), "a".repeat(64));
+        assert_eq!(RoleArn::parse(&longest).unwrap().path().len(), MAX_ROLE_PATH);
+    }
+
+    #[test]
+    fn w25_only_eks_clusters_are_cluster_arns() {
+        for (bad, error) in [
+            ("eks", ArnError::Form),
+            ("arn:aws:ecs:us-east-1:123456789012:cluster/prod", ArnError::Service),
+            ("arn:aws:eks:us-east-1:123456789012:nodegroup/prod", ArnError::Resource),
+            ("arn:aws:eks:us-east-1:123456789012:cluster/", ArnError::Resource),
+            ("arn:aws:eks:us-east-1:123456789012:cluster/a/b", ArnError::Resource),
+            ("arn:aws:eks:us-east-1:123456789012:cluster/-a", ArnError::Resource),
+            ("arn:aws:eks:us-east-1:123456789012:cluster/*", ArnError::Resource),
+            ("arn:aws:eks:us-east-1::cluster/prod", ArnError::Account),
+            ("arn:aws:eks::123456789012:cluster/prod", ArnError::Region),
+            ("arn:aws:eks:aws-global:123456789012:cluster/prod", ArnError::Region),
+            (&format!("arn:aws:eks:us-east-1:123456789012:cluster/{}", "a".repeat(101)), ArnError::Resource),
+        ] {
+            assert_eq!(ClusterArn::parse(bad), Err(error), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_global_endpoint_is_no_region() {
+        for good in ["us-east-1", "us-gov-west-1", "cn-north-1", "eusc-de-east-1", "ap-southeast-12"] {
+            assert!(Region::parse(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "aws-global",
+            "us-east",
+            "east-1",
+            "us-east-1a",
+            "us-east-123",
+            "US-east-1",
+            "us--1",
+            "a/b-c-1",
+        ] {
+            assert_eq!(Region::parse(bad), Err(ArnError::Region), "{bad}");
+        }
+    }
+}

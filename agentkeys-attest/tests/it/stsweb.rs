@@ -1,0 +1,319 @@
+use std::sync::Arc;
+
+use agentkeys_attest::aws_stsweb::{AWS_STSWEB, StsWebAttestor, StsWebPins, StsWebPinsError};
+use agentkeys_core::jose::Algorithm;
+use agentkeys_core::testing::FakeHttp;
+use agentkeys_core::{
+    Assurance, AttestError, Attestor as _, Attestors, ErrorKind, Evidence, EvidenceKind, StaticKeys,
+    Timestamp,
+};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::support::{ISSUED, NOW, STRANGER, World, claims, evidence, good_token, pins, told};
+
+/// One row of `tests/data/stsweb-cases.json`: a good token, changed, and what becomes of it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    name: String,
+    /// The numbers of the requirements and weaknesses that the row is for.
+    rules: Vec<String>,
+    /// Signed with this instead of RS256.
+    algorithm: Option<String>,
+    /// Signed by `stranger`, whose keys have the same names.
+    signer: Option<String>,
+    /// The header's text instead of the usual one.
+    header: Option<String>,
+    /// A merge patch (RFC 7396) to the claims.
+    patch: Option<Value>,
+    /// Then a piece of the claims' text and what stands there instead, to write what no serialiser would.
+    replace: Option<(String, String)>,
+    /// The agent that it proves.
+    agent: Option<String>,
+    /// Or the code of its refusal,
+    refused: Option<String>,
+    /// and how the refusal's text ends.
+    detail: Option<String>,
+}
+
+impl Case {
+    fn token(&self) -> String {
+        let algorithm = Algorithm::from_name(self.algorithm.as_deref().unwrap_or("RS256")).unwrap();
+        let signer = if self.signer.is_some() { &*STRANGER } else { &*ISSUED };
+        let kid = agentkeys_core::testing::FakeIssuer::kid(algorithm);
+        let usual = format!(r#"{{"alg":"{algorithm}","kid":"{kid}","typ":"JWT"}}"#);
+        let mut claims = claims();
+        if let Some(patch) = &self.patch {
+            merge(&mut claims, patch);
+        }
+        let mut text = claims.to_string();
+        if let Some((old, new)) = &self.replace {
+            assert!(text.contains(old.as_str()), "{}: {old} is not in the claims", self.name);
+            text = text.replace(old, new);
+        }
+        signer.sign_raw(algorithm, self.header.as_deref().unwrap_or(&usual), &text)
+    }
+}
+
+fn merge(target: &mut Value, patch: &Value) {
+    let Value::Object(members) = patch else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(serde_json::Map::new());
+    }
+    let object = target.as_object_mut().unwrap();
+    for (name, value) in members {
+        if value.is_null() {
+            object.remove(name);
+        } else {
+            merge(object.entry(name.clone()).or_insert(Value::Null), value);
+        }
+    }
+}
+
+fn cases() -> Vec<Case> {
+    serde_json::from_str(include_str!("../data/stsweb-cases.json")).unwrap()
+}
+
+#[tokio::test]
+async fn the_table_of_tokens() {
+    let mut wrong = Vec::new();
+    for case in cases() {
+        let world = World::new();
+        let found = match world.attest(&case.token()).await {
+            Ok(identity) => (Some(identity.agent().to_string()), None, String::new()),
+            Err(error) => (None, Some(error.code().to_owned()), told(&error)),
+        };
+        let (agent, refused, text) = found;
+        let detail_ok = case.detail.as_deref().is_none_or(|detail| text.ends_with(&format!(" {detail}")))
+            || case.detail.as_deref().is_some_and(|detail| text.ends_with(detail));
+        if agent != case.agent || refused != case.refused || !detail_ok {
+            wrong.push(format!("{} {:?}: {agent:?} {refused:?} {text}", case.name, case.rules));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_table_refuses_far_more_than_it_lets_in_and_says_why() {
+    let cases = cases();
+    let mut names: Vec<_> = cases.iter().map(|case| case.name.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), cases.len(), "two rows of one name");
+    for case in &cases {
+        assert!(!case.rules.is_empty(), "{}", case.name);
+        assert!(case.agent.is_some() != case.refused.is_some(), "{}", case.name);
+        assert!(case.patch.is_some() as u8 + case.replace.is_some() as u8 <= 1, "{}", case.name);
+    }
+    let good = cases.iter().filter(|case| case.agent.is_some()).count();
+    assert!(good * 5 < cases.len(), "{good} of {}", cases.len());
+}
+
+#[tokio::test]
+async fn r10_r13_r17_r18_the_identity_says_all_that_was_attested() {
+    let world = World::new();
+    let identity = world.attest(&good_token()).await.unwrap();
+    assert_eq!(identity.kind(), &AWS_STSWEB);
+    assert_eq!(identity.kind().as_str(), "aws-stsweb");
+    assert_eq!(identity.agent().as_str(), "blue");
+    assert_eq!(identity.assurance(), Assurance::PlatformAttested);
+    assert_eq!(identity.instance().unwrap().as_str(), "7f0c3a52-51d7-4b0f-9d0e-0d9f6a1c2b3e");
+    assert_eq!(identity.trust_root().as_str(), "arn:aws:eks:us-east-1:123456789012:cluster/prod");
+    assert_eq!(identity.tenant(), None);
+    assert_eq!(identity.attested_at(), Timestamp::from_unix(NOW));
+    assert_eq!(
+        identity.subject().as_str(),
+        "aws-stsweb/arn:aws:eks:us-east-1:123456789012:cluster%2Fprod//blue"
+    );
+    let facts: Vec<_> =
+        identity.facts().iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    assert_eq!(
+        facts,
+        [
+            ("account", "123456789012"),
+            ("cluster", "arn:aws:eks:us-east-1:123456789012:cluster/prod"),
+            ("namespace", "agents"),
+            ("pod", "blue-pod"),
+            ("region", "us-east-1"),
+            ("role", "arn:aws:iam::123456789012:role/team/agents"),
+            ("service-account", "agent"),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn l20_w14_a_recreated_pod_is_another_instance_of_the_same_agent() {
+    let world = World::new();
+    let mut claims = claims();
+    claims["https://sts.amazonaws.com/"]["principal_tags"]["kubernetes-pod-uid"] = "other".into();
+    let first = world.attest(&good_token()).await.unwrap();
+    let second = world.attest(&ISSUED.sign(Algorithm::Rs256, &claims)).await.unwrap();
+    assert_eq!(first.subject(), second.subject());
+    assert_ne!(first.instance(), second.instance());
+}
+
+/// Each pin decides: the same good token is refused as soon as one of them is another.
+#[tokio::test]
+async fn w11_every_pin_decides() {
+    let other_account = |pins: &mut StsWebPins| {
+        pins.account = "999999999999".parse().unwrap();
+        pins.role = "arn:aws:iam::999999999999:role/team/agents".parse().unwrap();
+        pins.cluster = "arn:aws:eks:us-east-1:999999999999:cluster/prod".parse().unwrap();
+    };
+    type Change<'c> = &'c dyn Fn(&mut StsWebPins);
+    let changes: [(&str, Change<'_>); 8] = [
+        ("token_key_unknown", &|pins| pins.issuer = "https://other.example".parse().unwrap()),
+        ("token_audience", &|pins| pins.audience = "other".parse().unwrap()),
+        ("the evidence is for another role", &other_account),
+        ("the evidence is for another role", &|pins| {
+            pins.role = "arn:aws:iam::123456789012:role/agents".parse().unwrap();
+        }),
+        ("the evidence is for another cluster", &|pins| {
+            pins.cluster = "arn:aws:eks:us-east-1:123456789012:cluster/test".parse().unwrap();
+        }),
+        ("the evidence is for another namespace", &|pins| pins.namespace = "other".parse().unwrap()),
+        ("the evidence is for another service account", &|pins| {
+            pins.service_account = "other".parse().unwrap();
+        }),
+        ("the evidence is for another pod suffix", &|pins| pins.pod_suffix = "-job".parse().unwrap()),
+    ];
+    for (expected, change) in changes {
+        let mut pins = pins();
+        change(&mut pins);
+        let issuer = pins.issuer.clone();
+        let world = World::with_pins(pins);
+        // another issuer publishes keys of its own
+        world.http.answer(
+            &issuer.discovery_url(),
+            200,
+            serde_json::json!({ "issuer": issuer.as_str(), "jwks_uri": issuer.jwks_url() }).to_string(),
+        );
+        let keys = if issuer == *ISSUED.issuer() { ISSUED.jwks() } else { ed25519_only() };
+        world.http.answer(&issuer.jwks_url(), 200, keys.to_string());
+        let error = world.attest(&good_token()).await.unwrap_err();
+        assert!(error.code() == expected || error.to_string() == expected, "{expected}: {error:?}");
+        if matches!(error, AttestError::Pin(_)) {
+            assert_eq!((error.code(), error.kind()), ("evidence_pin", ErrorKind::Denied));
+        }
+    }
+}
+
+fn ed25519_only() -> Value {
+    let keys = STRANGER.jwks()["keys"].as_array().unwrap().clone();
+    serde_json::json!({ "keys": keys.into_iter().filter(|key| key["kty"] == "OKP").collect::<Vec<_>>() })
+}
+
+#[test]
+fn w12_pins_that_contradict_each_other_are_refused_at_once() {
+    let make = |change: &dyn Fn(&mut StsWebPins)| {
+        let mut pins = pins();
+        change(&mut pins);
+        StsWebAttestor::new(pins, FakeHttp::new()).err()
+    };
+    assert_eq!(make(&|_| ()), None);
+    assert_eq!(
+        make(&|pins| pins.account = "999999999999".parse().unwrap()),
+        Some(StsWebPinsError::RoleAccount)
+    );
+    assert_eq!(
+        make(&|pins| pins.role = "arn:aws:iam::999999999999:role/agents".parse().unwrap()),
+        Some(StsWebPinsError::RoleAccount)
+    );
+    assert_eq!(
+        make(&|pins| pins.cluster = "arn:aws:eks:us-east-1:999999999999:cluster/prod".parse().unwrap()),
+        Some(StsWebPinsError::ClusterAccount)
+    );
+    assert_eq!(
+        make(&|pins| pins.cluster = "arn:aws-cn:eks:cn-north-1:123456789012:cluster/prod".parse().unwrap()),
+        Some(StsWebPinsError::Partition)
+    );
+}
+
+#[tokio::test]
+async fn w19_hs256_with_the_public_key_as_secret_is_refused() {
+    let world = World::new();
+    let modulus = ISSUED.jwks()["keys"][0]["n"].as_str().unwrap().to_owned();
+    for secret in [ISSUED.jwks().to_string(), ISSUED.jwks()["keys"][0].to_string(), modulus] {
+        let header = jsonwebtoken::Header {
+            kid: Some("RSA_0".to_owned()),
+            ..jsonwebtoken::Header::new(jsonwebtoken::Algorithm::HS256)
+        };
+        let key = jsonwebtoken::EncodingKey::from_secret(secret.as_bytes());
+        let token = jsonwebtoken::encode(&header, &claims(), &key).unwrap();
+        assert_eq!(world.attest(&token).await.unwrap_err().code(), "token_algorithm");
+    }
+}
+
+#[tokio::test]
+async fn r8_one_changed_byte_anywhere_is_refused() {
+    let world = World::new();
+    let token = good_token();
+    for at in 0..token.len() {
+        let mut bytes = token.clone().into_bytes();
+        bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
+        assert!(world.attest(&String::from_utf8(bytes).unwrap()).await.is_err(), "byte {at}");
+    }
+}
+
+#[tokio::test]
+async fn evidence_of_another_kind_is_refused_unread() {
+    let world = World::new();
+    let other = Evidence::new(EvidenceKind::from_static("spiffe-svid"), good_token()).unwrap();
+    assert!(matches!(world.attestor.attest(&other).await, Err(AttestError::WrongKind)));
+    assert!(world.http.requests().is_empty());
+
+    let attestors = Attestors::new().with(world.attestor).unwrap();
+    assert!(attestors.attest(&evidence(&good_token())).await.is_ok());
+    assert!(matches!(attestors.attest(&other).await, Err(AttestError::UnknownKind)));
+}
+
+#[tokio::test]
+async fn evidence_that_is_no_token_is_refused() {
+    let world = World::new();
+    for (bytes, code) in [
+        (&b"\xff\xfe"[..], "evidence_malformed"),
+        (b"x", "token_malformed"),
+        (b"a.b", "token_malformed"),
+        (b"{}", "token_malformed"),
+        (b"eyJhbGciOiJub25lIn0.e30.", "token_malformed"),
+    ] {
+        let error = world.attestor.attest(&Evidence::new(AWS_STSWEB, bytes).unwrap()).await.unwrap_err();
+        assert_eq!((error.code(), error.kind()), (code, ErrorKind::Invalid));
+    }
+    assert!(world.http.requests().is_empty(), "garbage fetches nothing (W16)");
+}
+
+#[tokio::test]
+async fn w18_w24_keys_come_from_the_issuers_own_address_and_only_when_needed() {
+    let world = World::new();
+    assert!(world.http.requests().is_empty());
+    world.attest(&good_token()).await.unwrap();
+    let issuer = ISSUED.issuer();
+    let asked: Vec<_> = world.http.requests().into_iter().map(|request| request.url).collect();
+    assert_eq!(asked, [issuer.discovery_url(), issuer.jwks_url()]);
+}
+
+#[tokio::test]
+async fn w18_an_issuer_that_is_down_is_no_refusal() {
+    let world = World::new();
+    world.http.disconnect(&ISSUED.issuer().jwks_url());
+    let error = world.attest(&good_token()).await.unwrap_err();
+    assert_eq!((error.code(), error.kind()), ("keys_unavailable", ErrorKind::Unavailable));
+    assert!(error.retry_after().is_some());
+}
+
+#[tokio::test]
+async fn r9_given_keys_are_used_and_nothing_is_fetched() {
+    let world = World::new();
+    let keys = |keys| Arc::new(StaticKeys::new(keys));
+    let attestor = world.attestor.clone().with_keys(keys(ISSUED.key_set()));
+    assert!(attestor.attest(&evidence(&good_token())).await.is_ok());
+    let attestor = world.attestor.with_keys(keys(STRANGER.key_set())).with_clock(world.clock);
+    let error = attestor.attest(&evidence(&good_token())).await.unwrap_err();
+    assert_eq!(error.code(), "token_signature");
+    assert!(world.http.requests().is_empty());
+}
