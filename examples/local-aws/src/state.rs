@@ -452,7 +452,7 @@ mod tests {
         for (text, expected) in [
             (
                 "{\n  \"account\": \"123\"}",
-                "s.json:2:18: an account id must be twelve digits",
+                "s.json:2:19: an account id must be twelve digits",
             ),
             (
                 "{\n  \"acount\": \"123456789012\"}",
