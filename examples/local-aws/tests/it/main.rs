@@ -1,0 +1,13 @@
+//! The server as its users see it: through the SDKs of AWS, and through hand-made requests where an SDK would be too
+//! well-behaved to ask for a refusal.
+
+mod assume_role;
+mod binary;
+mod caller_identity;
+mod issuer;
+mod outbound;
+mod s3;
+mod s3_tokens;
+mod support;
+mod web_identity;
+mod web_identity_policy;
