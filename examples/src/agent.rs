@@ -1,0 +1,131 @@
+use std::time::Duration;
+
+use agentkeys_attest::aws_stsweb::StsWebSource;
+use agentkeys_core::{AttestedIdentity, EvidenceSource as _, Token};
+use agentkeys_federation::{
+    ActorOmni, AwsCredentials, CredentialSource, Exchanger as _, RoleSession, SessionTags,
+};
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_sdk_s3::Client as S3;
+
+use crate::demo::{DataClass, Demo, REGION};
+use crate::{Failure, Report};
+
+/// An agent that has proved itself and holds credentials of every class's role.
+#[derive(Debug)]
+pub struct Agent {
+    name: String,
+    identity: AttestedIdentity,
+    credentials: Vec<Credentials>,
+}
+
+/// Credentials of one class's role.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Credentials {
+    /// Whose role.
+    pub class: DataClass,
+    /// An S3 client that uses them.
+    pub s3: S3,
+    /// The token that they were exchanged for.
+    pub token: Token,
+}
+
+impl Agent {
+    /// Starts an agent's pod and walks it from evidence to credentials.
+    pub(crate) async fn start(demo: &Demo, name: &str, report: &mut Report) -> Result<Self, Failure> {
+        let identity = attest(demo, name, report).await?;
+        let mut credentials = Vec::new();
+        for class in DataClass::ALL {
+            credentials.push(credentials_of(demo, name, &identity, class, report).await?);
+        }
+        Ok(Self { name: name.to_owned(), identity, credentials })
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Who it was found to be.
+    #[must_use]
+    pub const fn identity(&self) -> &AttestedIdentity {
+        &self.identity
+    }
+
+    /// Its credentials, one for each class.
+    #[must_use]
+    pub fn credentials(&self) -> &[Credentials] {
+        &self.credentials
+    }
+
+    /// Where its objects of a class are.
+    #[must_use]
+    pub fn prefix(&self, class: DataClass) -> String {
+        format!("bots/{}/{}/", ActorOmni::of(&self.identity), class.as_str())
+    }
+}
+
+/// Evidence to identity.
+pub(crate) async fn attest(demo: &Demo, name: &str, report: &mut Report) -> Result<AttestedIdentity, Failure> {
+    let pod = demo.sdk(&demo.pod_session(name)?);
+    let source = StsWebSource::new(&pod, &REGION.parse()?, Demo::audience()?);
+    let (evidence, took) = timed(source.fetch()).await;
+    let evidence = evidence?;
+    let saw = "a JWT of the account's own STS (GetWebIdentityToken), RS256, 5 min, for `agentkeys`";
+    report.step(name, "1 evidence", saw.to_owned(), took);
+
+    let (identity, took) = timed(demo.attestors.attest(&evidence)).await;
+    let identity = identity?;
+    let instance = identity.instance().map_or("none", |instance| instance.as_str());
+    let saw = format!(
+        "{} · {} · {} · pod uid {instance}",
+        identity.agent(),
+        identity.assurance().as_str(),
+        identity.trust_root(),
+    );
+    report.step(name, "2 attested", saw, took);
+    report.check(identity.agent().as_str() == name);
+    Ok(identity)
+}
+
+async fn credentials_of(
+    demo: &Demo,
+    name: &str,
+    identity: &AttestedIdentity,
+    class: DataClass,
+    report: &mut Report,
+) -> Result<Credentials, Failure> {
+    let session = RoleSession::new(demo.role(class)?).with_tags(SessionTags::of(identity));
+    let (token, took) = timed(demo.minter.mint(identity, session.mint_request()?)).await;
+    let token = token?;
+    let kid = token.kid().get(..6).unwrap_or_default();
+    let omni = ActorOmni::of(identity);
+    let omni = omni.as_str().get(..8).unwrap_or_default();
+    let saw = format!("ES256, kid {kid}…, ≤ 5 min, tag agentkeys_actor_omni={omni}…, for the {} role only", class.as_str());
+    report.step(name, "3 token", saw, took);
+
+    let (credentials, took) = timed(demo.exchanger.exchange(&token, &session)).await;
+    let credentials: AwsCredentials = credentials?;
+    let id = credentials.access_key_id().get(..8).unwrap_or_default();
+    let saw = format!("{id}…, 15 min, {}", session.role());
+    report.step(name, "4 credentials", saw, took);
+
+    // from here on, what an agent would use: a source that renews, behind an ordinary SDK client
+    let source =
+        CredentialSource::new(demo.minter.clone(), demo.exchanger.clone(), identity.clone(), session);
+    let sdk = demo.sdk_with(SharedCredentialsProvider::new(source));
+    Ok(Credentials { class, s3: s3(&sdk), token })
+}
+
+pub(crate) fn s3(sdk: &aws_types::SdkConfig) -> S3 {
+    S3::from_conf(aws_sdk_s3::config::Builder::from(sdk).force_path_style(true).build())
+}
+
+#[expect(clippy::disallowed_methods, reason = "an example may say how long a step took")]
+async fn timed<T>(work: impl Future<Output = T>) -> (T, Duration) {
+    let begun = std::time::Instant::now();
+    let done = work.await;
+    (done, begun.elapsed())
+}

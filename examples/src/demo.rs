@@ -1,0 +1,197 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use agentkeys_attest::aws::{AccountId, ClusterArn, RoleArn as PodRoleArn};
+use agentkeys_attest::aws_stsweb::{StsWebAttestor, StsWebPins};
+use agentkeys_core::{
+    Attestors, Audience, HttpSettings, Issuer, KeyRing, LocalSigner, Minter, ReqwestClient, SystemRandom,
+    TrustStore,
+};
+use agentkeys_federation::{AwsExchanger, RoleArn};
+use agentkeys_local_aws::policy::{IdentityPolicy, ResourcePolicy, TrustPolicy};
+use agentkeys_local_aws::{Bucket, LocalAws, Role, SessionCredentials, State, Tags};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_types::SdkConfig;
+use aws_types::region::Region as SdkRegion;
+
+use crate::issuer::IssuerServer;
+use crate::policies::{bucket_policy, pod_policy, pod_trust_policy, trust_policy};
+use crate::{Failure, Report};
+
+/// The classes of data: each has a role and a bucket of its own (R57, R58).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DataClass {
+    /// What an agent works on.
+    Data,
+    /// What it must keep to itself.
+    Vault,
+    /// What it remembers.
+    Memory,
+}
+
+impl DataClass {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Data, Self::Vault, Self::Memory];
+
+    /// Its name in roles, buckets and prefixes.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Data => "data",
+            Self::Vault => "vault",
+            Self::Memory => "memory",
+        }
+    }
+
+    /// Its bucket.
+    #[must_use]
+    pub fn bucket(self) -> String {
+        format!("agentkeys-{}", self.as_str())
+    }
+
+    /// Another class, for looking over the fence.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Data => Self::Vault,
+            Self::Vault => Self::Memory,
+            Self::Memory => Self::Data,
+        }
+    }
+
+    fn role_name(self) -> String {
+        format!("agentkeys-{}-role", self.as_str())
+    }
+}
+
+/// A small world on loopback: an STS and S3, an issuer, and what links them.
+#[derive(Debug)]
+pub struct Demo {
+    pub(crate) aws: LocalAws,
+    pub(crate) attestors: Attestors,
+    pub(crate) minter: Minter,
+    pub(crate) exchanger: Arc<AwsExchanger>,
+    issuer: IssuerServer,
+}
+
+impl Demo {
+    /// Starts it: two servers on free ports of 127.0.0.1, new keys, nothing read from the machine.
+    ///
+    /// # Errors
+    /// Where a port or randomness cannot be had.
+    pub async fn start() -> Result<Self, Failure> {
+        let aws = LocalAws::start(State::new(ACCOUNT.parse()?, REGION.parse()?)).await?;
+        let (signer, _key_to_keep) = LocalSigner::generate(&SystemRandom::new())?;
+        let keys = KeyRing::new(Arc::new(signer));
+        let issuer = IssuerServer::start(&keys).await?;
+        // everything is plain HTTP on loopback, so no certificate authority is trusted at all
+        let http = Arc::new(ReqwestClient::new(HttpSettings::new(TrustStore::nobody()))?);
+
+        let provider =
+            aws.register_provider(issuer.issuer().as_str().parse()?, ["sts.amazonaws.com", OTHER_AUDIENCE]);
+        for class in DataClass::ALL {
+            let trust = trust_policy(&provider, issuer.issuer(), SUBJECTS).to_string();
+            let role = aws.put_role(Role::new(class.role_name().parse()?, TrustPolicy::parse(&trust)?));
+            let policy = bucket_policy(class, &class.bucket(), &role).to_string();
+            aws.put_bucket(&Bucket::new(class.bucket().parse()?, Some(ResourcePolicy::parse(&policy)?)));
+        }
+        let mut pods = Role::new(POD_ROLE.parse()?, TrustPolicy::parse(&pod_trust_policy().to_string())?);
+        pods.policies.push(IdentityPolicy::parse(&pod_policy(AUDIENCE).to_string())?);
+        let pod_role = aws.put_role(pods);
+
+        let pins = StsWebPins {
+            issuer: Issuer::loopback_http_for_tests(&aws.outbound_issuer())?,
+            audience: AUDIENCE.parse()?,
+            account: ACCOUNT.parse::<AccountId>()?,
+            role: pod_role.parse::<PodRoleArn>()?,
+            cluster: CLUSTER.parse::<ClusterArn>()?,
+            namespace: NAMESPACE.parse()?,
+            service_account: SERVICE_ACCOUNT.parse()?,
+            pod_suffix: "-pod".parse()?,
+        };
+        let attestors = Attestors::new().with(StsWebAttestor::new(pins, http.clone())?)?;
+        let minter = Minter::new(issuer.issuer().clone(), keys);
+        let exchanger = Arc::new(AwsExchanger::with_endpoint(REGION.parse()?, http, aws.endpoint()));
+        Ok(Self { aws, attestors, minter, exchanger, issuer })
+    }
+
+    /// The role of a class.
+    ///
+    /// # Errors
+    /// Never: the name is well formed.
+    pub fn role(&self, class: DataClass) -> Result<RoleArn, Failure> {
+        Ok(format!("arn:aws:iam::{ACCOUNT}:role/{}", class.role_name()).parse()?)
+    }
+
+    /// Says what there is.
+    pub(crate) fn introduce(&self, report: &mut Report) {
+        let aws = format!("{}   an STS and S3 on this machine; nothing leaves it", self.aws.endpoint());
+        report.step("", "local AWS", aws, Duration::ZERO);
+        let issuer = format!("{}   discovery and keys served, provider registered", self.issuer.issuer());
+        report.step("", "issuer", issuer, Duration::ZERO);
+    }
+
+    /// What EKS Pod Identity gives an agent's pod: a session whose tags name the pod.
+    pub(crate) fn pod_session(&self, agent: &str) -> Result<SessionCredentials, Failure> {
+        let pod = format!("{agent}-pod");
+        let uid = format!("7f0c0000-0000-4000-8000-{:012x}", agent.len());
+        let tags = [
+            ("eks-cluster-arn", CLUSTER),
+            ("eks-cluster-name", "demo"),
+            ("kubernetes-namespace", NAMESPACE),
+            ("kubernetes-service-account", SERVICE_ACCOUNT),
+            ("kubernetes-pod-name", pod.as_str()),
+            ("kubernetes-pod-uid", uid.as_str()),
+        ];
+        self.session_with(agent, Tags::parse(tags)?)
+    }
+
+    /// A session of the pods' role with these tags.
+    pub(crate) fn session_with(&self, name: &str, tags: Tags) -> Result<SessionCredentials, Failure> {
+        let hour = Duration::from_secs(3600);
+        let name = format!("eks-demo-{name}").parse()?;
+        Ok(self.aws.workload_session(&POD_ROLE.parse()?, &name, tags, hour)?)
+    }
+
+    /// An SDK configuration with these credentials, as a pod's own would be.
+    pub(crate) fn sdk(&self, session: &SessionCredentials) -> SdkConfig {
+        let credentials = Credentials::new(
+            session.access_key_id.as_str(),
+            session.secret_access_key.expose(),
+            Some(session.session_token.expose().to_owned()),
+            Some(session.expires_at),
+            "pod",
+        );
+        self.sdk_with(SharedCredentialsProvider::new(credentials))
+    }
+
+    /// An SDK configuration with this provider.
+    pub(crate) fn sdk_with(&self, credentials: SharedCredentialsProvider) -> SdkConfig {
+        SdkConfig::builder()
+            .behavior_version(aws_sdk_sts::config::BehaviorVersion::latest())
+            .region(SdkRegion::new(REGION))
+            .endpoint_url(self.aws.endpoint())
+            .http_client(aws_smithy_http_client::Builder::new().build_http())
+            .credentials_provider(credentials)
+            .build()
+    }
+
+    /// The audience of the agents' evidence.
+    pub(crate) fn audience() -> Result<Audience, Failure> {
+        Ok(AUDIENCE.parse()?)
+    }
+}
+
+pub(crate) const ACCOUNT: &str = "123456789012";
+pub(crate) const REGION: &str = "us-east-1";
+pub(crate) const NAMESPACE: &str = "agents";
+pub(crate) const SERVICE_ACCOUNT: &str = "agent";
+pub(crate) const CLUSTER: &str = "arn:aws:eks:us-east-1:123456789012:cluster/demo";
+/// The provider takes tokens for this audience as well; the roles do not.
+pub(crate) const OTHER_AUDIENCE: &str = "reports.example.org";
+pub(crate) const AUDIENCE: &str = "agentkeys";
+const POD_ROLE: &str = "agents";
+/// Agents that this cluster attested by its own STS, of no tenant.
+const SUBJECTS: &str = "aws-stsweb/arn:aws:eks:us-east-1:123456789012:cluster%2Fdemo//*";

@@ -1,0 +1,146 @@
+use agentkeys_local_aws::Tags;
+use aws_sdk_s3::Client as S3;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_sts::config::http::HttpResponse;
+
+use crate::agent::s3;
+use crate::demo::{DataClass, Demo};
+use crate::report::Cell;
+use crate::{Agent, Failure, Report};
+
+/// Two agents, three roles, four places, three actions; then a session without tags; then a witness for
+/// each object that was denied.
+pub(crate) async fn fill_matrix(
+    demo: &Demo,
+    blue: &Agent,
+    red: &Agent,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    let mut objects = Vec::new();
+    for class in DataClass::ALL {
+        for prefix in [blue.prefix(class), red.prefix(class), String::new()] {
+            objects.push(Place { class, prefix });
+        }
+    }
+    for object in &objects {
+        demo.aws.put_object(&object.bucket()?, &object.key(), ORIGINAL)?;
+    }
+
+    for (agent, other) in [(blue, red), (red, blue)] {
+        for credentials in agent.credentials() {
+            let class = credentials.class;
+            let own = |class| Place { class, prefix: agent.prefix(class) };
+            let targets = [
+                ("own prefix", own(class), "allowed"),
+                ("other agent's prefix", Place { class, prefix: other.prefix(class) }, "denied"),
+                ("other class's bucket", own(class.other()), "denied"),
+                ("no prefix", Place { class, prefix: String::new() }, "denied"),
+            ];
+            for (target, place, expected) in targets {
+                try_all(demo, &credentials.s3, agent.name(), class, target, &place, expected, report).await?;
+            }
+        }
+    }
+
+    // what tags are for: a session of the same role without them. Pod Identity's way in asks no trust policy.
+    for class in DataClass::ALL {
+        let role = class_role_name(class).parse()?;
+        let hour = std::time::Duration::from_secs(900);
+        let session = demo.aws.workload_session(&role, &"untagged".parse()?, Tags::default(), hour)?;
+        let client = s3(&demo.sdk(&session));
+        let place = Place { class, prefix: blue.prefix(class) };
+        try_all(demo, &client, "no tags", class, "an agent's prefix", &place, "denied", report).await?;
+    }
+
+    // a denial is not a missing key: each object is there, and no intruder's words are in it
+    for object in &objects {
+        let content = demo.aws.object(&object.bucket()?, &object.key());
+        let content = content.as_deref().map(String::from_utf8_lossy);
+        let mine = |agent: &Agent| agent.prefix(object.class) == object.prefix;
+        let expected = match (mine(blue), mine(red)) {
+            (true, _) => words(blue.name(), object.class),
+            (_, true) => words(red.name(), object.class),
+            _ => ORIGINAL.to_owned(),
+        };
+        report.check(content.as_deref() == Some(expected.as_str()));
+    }
+    let saw = format!("{} objects are there and hold only what their owner wrote", objects.len());
+    report.step("", "witness", saw, std::time::Duration::ZERO);
+    Ok(())
+}
+
+#[derive(Debug)]
+struct Place {
+    class: DataClass,
+    prefix: String,
+}
+
+impl Place {
+    fn bucket(&self) -> Result<agentkeys_local_aws::names::BucketName, Failure> {
+        Ok(self.class.bucket().parse()?)
+    }
+
+    fn key(&self) -> String {
+        format!("{}note.txt", self.prefix)
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "a row of the matrix is its eight columns")]
+async fn try_all(
+    demo: &Demo,
+    s3: &S3,
+    agent: &str,
+    role: DataClass,
+    target: &'static str,
+    place: &Place,
+    expected: &'static str,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    let (bucket, key) = (place.class.bucket(), place.key());
+    let prefix = Some(place.prefix.clone()).filter(|prefix| !prefix.is_empty());
+    let list = s3.list_objects_v2().bucket(&bucket).set_prefix(prefix).send().await;
+    let listed = match list {
+        // an empty listing of a place that holds an object is no success
+        Ok(found) => if found.key_count() == Some(1) { "allowed" } else { "wrong listing" }.to_owned(),
+        Err(error) => outcome(Err::<(), _>(error)),
+    };
+    let got = match s3.get_object().bucket(&bucket).key(&key).send().await {
+        Ok(found) => {
+            let bytes = found.body.collect().await?.into_bytes();
+            let there = demo.aws.object(&place.bucket()?, &key);
+            if there.as_ref() == Some(&bytes) { "allowed" } else { "wrong content" }.to_owned()
+        }
+        Err(error) => outcome(Err::<(), _>(error)),
+    };
+    let body = ByteStream::from(words(agent, role).into_bytes());
+    let put = outcome(s3.put_object().bucket(&bucket).key(&key).body(body).send().await);
+    for (action, got) in [("List", listed), ("Get", got), ("Put", put)] {
+        let role = role.as_str();
+        report.cell(Cell { agent: agent.to_owned(), role, target, action, expected, got });
+    }
+    Ok(())
+}
+
+fn words(agent: &str, role: DataClass) -> String {
+    format!("written by {agent} with the {} role", role.as_str())
+}
+
+fn class_role_name(class: DataClass) -> String {
+    format!("agentkeys-{}-role", class.as_str())
+}
+
+/// `allowed`, `denied`, or what else went wrong: only S3's own AccessDenied is a denial (R70).
+fn outcome<T, E: ProvideErrorMetadata>(result: Result<T, SdkError<E, HttpResponse>>) -> String {
+    match result {
+        Ok(_) => "allowed".to_owned(),
+        Err(SdkError::ServiceError(error))
+            if error.err().code() == Some("AccessDenied") && error.raw().status().as_u16() == 403 =>
+        {
+            "denied".to_owned()
+        }
+        Err(error) => error.code().unwrap_or("no answer").to_owned(),
+    }
+}
+
+const ORIGINAL: &str = "as it was";
