@@ -182,7 +182,9 @@ fn refusal(error: &SdkError<GetWebIdentityTokenError>) -> SourceError {
         (_, Some((_, Meaning::Denied))) => SourceError::Denied(failure("STS denies the request")),
         _ if busy => SourceError::Unavailable(failure("STS cannot answer now")),
         _ if matches!(status, Some(401 | 403)) => SourceError::Denied(failure("STS denies the request")),
-        (SdkError::ServiceError(_), _) => misconfigured("STS does not take the request"),
+        (SdkError::ServiceError(_), _) if status != Some(200) => {
+            misconfigured("STS does not take the request")
+        }
         _ => SourceError::Malformed,
     }
 }
