@@ -175,6 +175,10 @@ fn refusal(error: &SdkError<GetWebIdentityTokenError>) -> SourceError {
         (SdkError::DispatchFailure(cause), _) if cause.is_user() => {
             misconfigured("the SDK cannot send the request")
         }
+        // "other" and no kind of it: what went wrong before anything was sent
+        (SdkError::DispatchFailure(cause), _) if cause.is_other() && cause.as_other().is_none() => {
+            SourceError::Unavailable(failure("the request cannot be signed; are there credentials?"))
+        }
         (SdkError::DispatchFailure(_), _) => SourceError::Unavailable(failure("STS cannot be reached")),
         (SdkError::TimeoutError(_), _) => SourceError::Unavailable(failure("STS takes too long")),
         (_, Some((_, Meaning::Misconfigured(what)))) => misconfigured(what),

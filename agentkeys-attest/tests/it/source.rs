@@ -224,6 +224,19 @@ async fn r28_each_refusal_of_sts_says_what_to_do() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_workload_without_credentials_is_told_so_and_asks_nothing() {
+    let sts = FakeSts::answers(200, token_answer("a.b.c"));
+    let sdk = SdkConfig::builder().http_client(sts.clone()).build();
+    let region = Region::parse("eu-west-1").unwrap();
+    let error = StsWebSource::new(&sdk, &region, "agentkeys".parse().unwrap()).fetch().await.unwrap_err();
+    assert_eq!(
+        told(&error),
+        "the platform does not answer: the request cannot be signed; are there credentials?"
+    );
+    assert!(sts.asked().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn r28_the_cause_names_the_code_and_the_status() {
     let error = FakeSts::answers(403, error_answer("AccessDenied")).source().fetch().await.unwrap_err();
     assert!(matches!(error, SourceError::Denied(_)));
