@@ -38,7 +38,7 @@ pub struct StsWebSource {
 
 impl StsWebSource {
     /// A source that asks `region`'s STS with the credentials and the HTTP client of `sdk`; each fetch is
-    /// tried three times at most and ends within fifteen seconds.
+    /// tried three times at most and ends within 14 seconds.
     #[must_use]
     pub fn new(sdk: &SdkConfig, region: &Region, audience: Audience) -> Self {
         let timeouts = TimeoutConfig::builder()
@@ -232,4 +232,4 @@ const CODES: &[(&str, Meaning)] = &[
 const MAX_ATTEMPTS: u32 = 3;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
-const FETCH_TIMEOUT: Duration = Duration::from_secs(15);
+const FETCH_TIMEOUT: Duration = Duration::from_secs(14);
