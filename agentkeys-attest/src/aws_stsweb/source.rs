@@ -38,7 +38,7 @@ pub struct StsWebSource {
 
 impl StsWebSource {
     /// A source that asks `region`'s STS with the credentials and the HTTP client of `sdk`; each fetch is
-    /// tried three times at most and ends within 14 seconds.
+    /// tried three times at most and ends within 14 seconds. This crate brings no HTTP client of its own.
     #[must_use]
     pub fn new(sdk: &SdkConfig, region: &Region, audience: Audience) -> Self {
         let timeouts = TimeoutConfig::builder()
@@ -96,10 +96,10 @@ impl fmt::Debug for StsWebSource {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StsWebAlgorithm {
-    /// RSA of 2048 bits.
+    /// RSASSA-PKCS1-v1_5 with SHA-256.
     #[default]
     Rs256,
-    /// ECDSA on P-384.
+    /// ECDSA on P-384 with SHA-384.
     Es384,
 }
 
