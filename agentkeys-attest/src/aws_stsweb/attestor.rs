@@ -24,6 +24,8 @@ use crate::kubernetes::{Namespace, PodSuffix, ServiceAccount};
 /// `kubernetes-pod-name` of any victim into a token that is perfectly signed (W12, L17). No attestor can
 /// see that in the token.
 ///
+/// The Pod Identity association must leave session tags on: a token without them is refused.
+///
 /// # Contract
 /// As [`Attestor`]'s. The agent is the pod's name without the suffix, the instance is the pod's uid, and
 /// the trust root is the cluster's ARN. The identity is platform-attested.

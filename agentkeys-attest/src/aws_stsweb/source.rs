@@ -38,7 +38,7 @@ pub struct StsWebSource {
 
 impl StsWebSource {
     /// A source that asks `region`'s STS with the credentials and the HTTP client of `sdk`; each fetch is
-    /// tried three times at most and ends within fifteen seconds.
+    /// tried three times at most and ends within 14 seconds. This crate brings no HTTP client of its own.
     #[must_use]
     pub fn new(sdk: &SdkConfig, region: &Region, audience: Audience) -> Self {
         let timeouts = TimeoutConfig::builder()
@@ -96,10 +96,10 @@ impl fmt::Debug for StsWebSource {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StsWebAlgorithm {
-    /// RSA of 2048 bits.
+    /// RSASSA-PKCS1-v1_5 with SHA-256.
     #[default]
     Rs256,
-    /// ECDSA on P-384.
+    /// ECDSA on P-384 with SHA-384.
     Es384,
 }
 
@@ -175,6 +175,10 @@ fn refusal(error: &SdkError<GetWebIdentityTokenError>) -> SourceError {
         (SdkError::DispatchFailure(cause), _) if cause.is_user() => {
             misconfigured("the SDK cannot send the request")
         }
+        // "other" and no kind of it: what went wrong before anything was sent
+        (SdkError::DispatchFailure(cause), _) if cause.is_other() && cause.as_other().is_none() => {
+            SourceError::Unavailable(failure("the request cannot be signed; are there credentials?"))
+        }
         (SdkError::DispatchFailure(_), _) => SourceError::Unavailable(failure("STS cannot be reached")),
         (SdkError::TimeoutError(_), _) => SourceError::Unavailable(failure("STS takes too long")),
         (_, Some((_, Meaning::Misconfigured(what)))) => misconfigured(what),
@@ -182,7 +186,9 @@ fn refusal(error: &SdkError<GetWebIdentityTokenError>) -> SourceError {
         (_, Some((_, Meaning::Denied))) => SourceError::Denied(failure("STS denies the request")),
         _ if busy => SourceError::Unavailable(failure("STS cannot answer now")),
         _ if matches!(status, Some(401 | 403)) => SourceError::Denied(failure("STS denies the request")),
-        (SdkError::ServiceError(_), _) => misconfigured("STS does not take the request"),
+        (SdkError::ServiceError(_), _) if status != Some(200) => {
+            misconfigured("STS does not take the request")
+        }
         _ => SourceError::Malformed,
     }
 }
@@ -226,4 +232,4 @@ const CODES: &[(&str, Meaning)] = &[
 const MAX_ATTEMPTS: u32 = 3;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
-const FETCH_TIMEOUT: Duration = Duration::from_secs(15);
+const FETCH_TIMEOUT: Duration = Duration::from_secs(14);

@@ -13,7 +13,7 @@ async fn r16_two_instances_give_the_same_identity() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
 
     #[test]
     fn r10_the_agent_is_the_pods_name_without_one_suffix(agent in "[a-z0-9]([a-z0-9-]{0,50}[a-z0-9])?(-pod){0,2}") {

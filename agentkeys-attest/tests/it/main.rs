@@ -1,5 +1,11 @@
 //! Integration tests of agentkeys-attest.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "clippy lets tests do so, and not the functions that they share"
+)]
+
 mod determinism;
 mod expiry;
 mod import_rows;

@@ -1,8 +1,11 @@
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use agentkeys_attest::aws::Region;
 use agentkeys_attest::aws_stsweb::{AWS_STSWEB, StsWebAlgorithm, StsWebLifetime, StsWebSource};
 use agentkeys_core::{ErrorKind, EvidenceSource as _, MAX_EVIDENCE_BYTES, SourceError};
+use aws_sdk_sts::config::retry::RetryConfig;
+use aws_sdk_sts::config::timeout::TimeoutConfig;
 use aws_sdk_sts::config::{Credentials, SharedCredentialsProvider};
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
@@ -189,6 +192,7 @@ async fn r28_each_refusal_of_sts_says_what_to_do() {
             1,
         ),
         (http(403, "AccessDenied"), Denied, "the platform refuses evidence to this workload", 1),
+        (http(400, "AccessDenied"), Denied, "the platform refuses evidence to this workload", 1),
         (http(403, "MARKED-unknown"), Denied, "the platform refuses evidence to this workload", 1),
         (http(400, "ThrottlingException"), Unavailable, "the platform does not answer", 3),
         (http(400, "ExpiredTokenException"), Unavailable, "the platform does not answer", 1),
@@ -221,6 +225,37 @@ async fn r28_each_refusal_of_sts_says_what_to_do() {
         assert_eq!(sts.asked().len(), tries, "{answer}");
         assert!(!format!("{error:?} {}", told(&error)).contains("MARKED"), "{answer}: {error:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn tries_and_time_are_bounded_whatever_the_host_sets() {
+    for answer in [Answer::Silence, Answer::Refused] {
+        let sts = FakeSts::new(answer);
+        let host = sts
+            .sdk()
+            .retry_config(RetryConfig::standard().with_max_attempts(9))
+            .timeout_config(TimeoutConfig::disabled())
+            .build();
+        let region = Region::parse("eu-west-1").unwrap();
+        let source = StsWebSource::new(&host, &region, "agentkeys".parse().unwrap());
+        let fetched = tokio::time::timeout(Duration::from_millis(14_500), source.fetch()).await;
+        let error = fetched.expect("within 14 seconds").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert_eq!(sts.asked().len(), 3);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_workload_without_credentials_is_told_so_and_asks_nothing() {
+    let sts = FakeSts::answers(200, token_answer("a.b.c"));
+    let sdk = SdkConfig::builder().http_client(sts.clone()).build();
+    let region = Region::parse("eu-west-1").unwrap();
+    let error = StsWebSource::new(&sdk, &region, "agentkeys".parse().unwrap()).fetch().await.unwrap_err();
+    assert_eq!(
+        told(&error),
+        "the platform does not answer: the request cannot be signed; are there credentials?"
+    );
+    assert!(sts.asked().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
