@@ -103,6 +103,9 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Body> {
     }
     if !sts::is_for_us(&parts) {
         shared.records.add(RecordedRequest::new(&parts, None));
+        if let Some(refusal) = s3::refuse_version_2(&parts) {
+            return refusal;
+        }
         let request = Request::from_parts(parts, Body::from(body));
         return match shared.s3.call(request).await {
             Ok(response) => response,
