@@ -314,3 +314,20 @@ async fn a_huge_body_is_refused() {
         .await
         .refused(413, "RequestEntityTooLarge");
 }
+
+#[tokio::test]
+async fn refusals_have_the_shape_of_aws() {
+    let aws = start(json!({})).await;
+    let reply = send(unsigned_call(&aws, CALLER_IDENTITY)).await;
+    let head = "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><Error><Type>Sender</Type>\
+                <Code>MissingAuthenticationToken</Code><Message>";
+    assert!(reply.body.starts_with(head), "{}", reply.body);
+    assert_eq!(reply.element("RequestId").len(), 36);
+    let mut request = unsigned_call(&aws, CALLER_IDENTITY);
+    request
+        .headers_mut()
+        .insert("accept", "application/json".parse().unwrap());
+    let reply = send(request).await.json();
+    assert_eq!(reply["Error"]["Type"], "Sender");
+    assert_eq!(reply["Error"]["Code"], "MissingAuthenticationToken");
+}
