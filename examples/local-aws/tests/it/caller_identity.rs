@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use agentkeys_local_aws::{Secret, User};
 use serde_json::json;
 
 use crate::support::{
@@ -330,4 +331,47 @@ async fn refusals_have_the_shape_of_aws() {
     let reply = send(request).await.json();
     assert_eq!(reply["Error"]["Type"], "Sender");
     assert_eq!(reply["Error"]["Code"], "MissingAuthenticationToken");
+}
+
+#[tokio::test]
+async fn users_come_and_go_at_run_time() {
+    let aws = start(json!({})).await;
+    let key = Key {
+        id: "AKIALATERLATER000000",
+        secret: "later",
+        token: None,
+    };
+    signed_call(&aws, CALLER_IDENTITY, key)
+        .await
+        .refused(403, "InvalidClientTokenId");
+    let user = |name: &str| User::new(name.parse().unwrap());
+    let with_key =
+        |name: &str| user(name).with_access_key(key.id.parse().unwrap(), Secret::new(key.secret));
+    aws.put_user(with_key("later")).unwrap();
+    let reply = signed_call(&aws, CALLER_IDENTITY, key).await;
+    assert_eq!(reply.element("Arn"), "arn:aws:iam::123456789012:user/later");
+    assert!(aws.put_user(with_key("thief")).is_err());
+    aws.put_user(user("later")).unwrap();
+    signed_call(&aws, CALLER_IDENTITY, key)
+        .await
+        .refused(403, "InvalidClientTokenId");
+}
+
+#[tokio::test]
+async fn nothing_that_can_be_printed_holds_a_secret() {
+    let aws = start(json!({})).await;
+    let session = pod_session(&aws, &[]);
+    let reply = signed_call(&aws, CALLER_IDENTITY, (&session).into()).await;
+    let printed = format!(
+        "{aws:?} {:?} {:?} {session:?} {reply:?}",
+        aws.requests(),
+        aws.state()
+    );
+    for secret in [
+        session.secret_access_key.expose(),
+        session.session_token.expose(),
+        ADMIN.secret,
+    ] {
+        assert!(!printed.contains(secret));
+    }
 }

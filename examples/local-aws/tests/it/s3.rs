@@ -499,3 +499,27 @@ async fn buckets_are_added_at_run_time() {
         "SignatureDoesNotMatch"
     );
 }
+
+#[tokio::test]
+async fn metadata_stays_with_its_object() {
+    let aws = start(json!({})).await;
+    let admin = s3(&aws, ADMIN);
+    let put = admin
+        .put_object()
+        .bucket("data")
+        .key("m")
+        .metadata("run", "7")
+        .content_type("text/x");
+    put.send().await.unwrap();
+    // Through a state file and back.
+    let again = LocalAws::start(aws.state()).await.unwrap();
+    let head = s3(&again, ADMIN)
+        .head_object()
+        .bucket("data")
+        .key("m")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(head.metadata().unwrap()["run"], "7");
+    assert_eq!(head.content_type(), Some("text/x"));
+}
