@@ -6,8 +6,8 @@ use crate::clock::rfc3339;
 use crate::credentials::{Credential, CredentialError, Identity, RoleSession};
 use crate::names::SourceIdentity;
 use crate::policy::{
-    Context, Decision, IdentityPolicy, Principal, Request, ResourcePolicy, TrustPolicy,
-    decide_assume_role, decide_same_account, evaluate_trust,
+    Context, IdentityPolicy, Principal, Request, ResourcePolicy, TrustPolicy, decide_assume_role,
+    decide_same_account, evaluate_trust,
 };
 use crate::tags::Tags;
 use crate::world::{Holdings, World};
@@ -105,9 +105,7 @@ impl Caller {
         context: Context,
     ) -> bool {
         let request = self.request(world, action, role_arn, context);
-        evaluate_trust(trust, &request) == Decision::Allow
-            && decide_assume_role(&self.policies, trust, self.session_policies(), &request)
-                .is_allowed()
+        decide_assume_role(&self.policies, trust, self.session_policies(), &request).is_allowed()
     }
 
     fn session_policies(&self) -> Option<&[IdentityPolicy]> {

@@ -123,7 +123,7 @@ pub(crate) fn discovery(issuer: &str) -> Value {
     json!({
         "issuer": issuer,
         "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
-        "claims_supported": ["sub", "aud", "exp", "iat", "iss", "jti", "https://sts.amazonaws.com/"],
+        "claims_supported": ["sub", "iss", "aud", "exp", "iat", "jti", "https://sts.amazonaws.com/"],
         "id_token_signing_alg_values_supported": ["RS256", "ES384"],
         "subject_types_supported": ["public"],
     })

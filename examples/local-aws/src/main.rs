@@ -76,9 +76,16 @@ async fn run() -> Result<(), Failure> {
         .with_port(arguments.port)
         .start()
         .await?;
-    println!("{}", server.endpoint());
-    println!("outbound issuer: {}", server.outbound_issuer());
-    std::io::stdout().flush()?;
+    let hello = format!(
+        "{}\noutbound issuer: {}\n",
+        server.endpoint(),
+        server.outbound_issuer()
+    );
+    // In one piece: a reader that wants the first line only may be gone by the second.
+    let mut out = std::io::stdout().lock();
+    out.write_all(hello.as_bytes())?;
+    out.flush()?;
+    drop(out);
     interrupted().await?;
     let state = arguments.write_back.then(|| server.state());
     server.shutdown().await;

@@ -6,6 +6,8 @@ mod put;
 
 use std::sync::Arc;
 
+use http::header::AUTHORIZATION;
+use http::request::Parts;
 use s3s::auth::{S3Auth, SecretKey};
 use s3s::crypto::{Checksum as _, Md5};
 use s3s::dto::{
@@ -17,6 +19,7 @@ use s3s::dto::{
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{Body, S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 
+use crate::form::decode_pairs;
 use crate::sigv4::hex;
 use crate::world::{Bucket, StoredObject, World};
 
@@ -28,6 +31,24 @@ pub(crate) fn service(world: &Arc<World>) -> S3Service {
     builder.set_auth(Secrets(Arc::clone(world)));
     builder.set_access(Access(Arc::clone(world)));
     builder.build()
+}
+
+/// The answer to a request signed with Signature Version 2, which S3 no longer takes for new buckets; `None` for every
+/// other request. `s3s` would verify it.
+pub(crate) fn refuse_version_2(parts: &Parts) -> Option<s3s::HttpResponse> {
+    let in_header = parts
+        .headers
+        .get(AUTHORIZATION)
+        .is_some_and(|value| value.as_bytes().starts_with(b"AWS "));
+    let query = decode_pairs(parts.uri.query().unwrap_or_default());
+    let in_query = query
+        .iter()
+        .any(|(name, _)| matches!(name.as_str(), "AWSAccessKeyId" | "Signature"));
+    if in_header || in_query {
+        access::unsupported_signature().to_http_response().ok()
+    } else {
+        None
+    }
 }
 
 /// Finds the secrets that `s3s` verifies signatures with.

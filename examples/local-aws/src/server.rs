@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -21,6 +22,9 @@ use crate::idp::Idp;
 use crate::record::{RecordedRequest, Records};
 use crate::world::World;
 use crate::{issuer, s3, sts};
+
+/// How long to wait after a connection could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
 /// What every connection shares.
 pub(crate) struct Shared {
@@ -68,8 +72,8 @@ pub(crate) async fn serve(
                 Ok((stream, _)) => {
                     connections.spawn(connection(stream, Arc::clone(&shared), stop.clone()));
                 }
-                // Out of file descriptors, most likely: let the others run and try again.
-                Err(_) => tokio::task::yield_now().await,
+                // Out of file descriptors, most likely: let some be closed and try again.
+                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
             },
         }
     }
@@ -103,6 +107,9 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Body> {
     }
     if !sts::is_for_us(&parts) {
         shared.records.add(RecordedRequest::new(&parts, None));
+        if let Some(refusal) = s3::refuse_version_2(&parts) {
+            return refusal;
+        }
         let request = Request::from_parts(parts, Body::from(body));
         return match shared.s3.call(request).await {
             Ok(response) => response,

@@ -3,22 +3,25 @@
 //! Every member is documented at its field. Unknown members are refused, and so is every name that AWS would not take,
 //! with the line and the column of the mistake.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+mod bucket;
+mod file;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::names::{
-    AccessKeyId, AccountId, BucketName, IamPath, ProviderUrl, Region, RoleName, SessionName,
-    SourceIdentity, UniqueId, UserName,
+    AccessKeyId, AccountId, IamPath, ProviderUrl, Region, RoleName, SessionName, SourceIdentity,
+    UniqueId, UserName,
 };
-use crate::policy::{IdentityPolicy, ResourcePolicy, TrustPolicy};
+use crate::policy::{IdentityPolicy, TrustPolicy};
 use crate::secret::Secret;
 use crate::tags::Tags;
+
+pub use self::bucket::{Base64, Body, Bucket, Object};
+pub use self::file::StateError;
 
 /// Everything that one account holds.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -139,6 +142,34 @@ impl Role {
             max_session_duration: MaxSessionDuration::default(),
         }
     }
+
+    /// At another path than `/`.
+    #[must_use]
+    pub fn with_path(mut self, path: IamPath) -> Self {
+        self.path = path;
+        self
+    }
+
+    /// With one more policy.
+    #[must_use]
+    pub fn with_policy(mut self, policy: IdentityPolicy) -> Self {
+        self.policies.push(policy);
+        self
+    }
+
+    /// With these tags.
+    #[must_use]
+    pub fn with_tags(mut self, tags: Tags) -> Self {
+        self.tags = tags;
+        self
+    }
+
+    /// With sessions of up to this length.
+    #[must_use]
+    pub fn with_max_session_duration(mut self, duration: MaxSessionDuration) -> Self {
+        self.max_session_duration = duration;
+        self
+    }
 }
 
 /// The longest session of a role in seconds: 3600 to 43200.
@@ -202,6 +233,42 @@ pub struct User {
     pub access_keys: Vec<AccessKey>,
 }
 
+impl User {
+    /// A user at the path `/` with no policies, no tags and no keys.
+    #[must_use]
+    pub fn new(name: UserName) -> Self {
+        Self {
+            name,
+            path: IamPath::root(),
+            user_id: None,
+            policies: Vec::new(),
+            tags: Tags::default(),
+            access_keys: Vec::new(),
+        }
+    }
+
+    /// With one more policy.
+    #[must_use]
+    pub fn with_policy(mut self, policy: IdentityPolicy) -> Self {
+        self.policies.push(policy);
+        self
+    }
+
+    /// With one more access key.
+    #[must_use]
+    pub fn with_access_key(
+        mut self,
+        access_key_id: AccessKeyId,
+        secret_access_key: Secret,
+    ) -> Self {
+        self.access_keys.push(AccessKey {
+            access_key_id,
+            secret_access_key,
+        });
+        self
+    }
+}
+
 /// A long-lived key of a user.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -211,95 +278,6 @@ pub struct AccessKey {
     pub access_key_id: AccessKeyId,
     /// The secret.
     pub secret_access_key: Secret,
-}
-
-/// A bucket.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-#[non_exhaustive]
-pub struct Bucket {
-    /// Its name.
-    pub name: BucketName,
-    /// Its policy, if it has one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub policy: Option<ResourcePolicy>,
-    /// What is in it.
-    #[serde(default)]
-    pub objects: BTreeMap<String, Object>,
-}
-
-impl Bucket {
-    /// An empty bucket.
-    #[must_use]
-    pub fn new(name: BucketName, policy: Option<ResourcePolicy>) -> Self {
-        Self {
-            name,
-            policy,
-            objects: BTreeMap::new(),
-        }
-    }
-}
-
-/// An object in a bucket.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-#[non_exhaustive]
-pub struct Object {
-    /// Its content: `{"text": "…"}` or `{"base64": "…"}`.
-    pub body: Body,
-    /// Its media type.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub content_type: Option<String>,
-}
-
-/// The content of an object.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Body {
-    /// UTF-8 text, as it is.
-    Text(String),
-    /// Bytes in base64.
-    Base64(Base64),
-}
-
-impl Body {
-    /// The shorter way to write some bytes down.
-    #[must_use]
-    pub(crate) fn of(bytes: &[u8]) -> Self {
-        match std::str::from_utf8(bytes) {
-            Ok(text) => Self::Text(text.to_owned()),
-            Err(_) => Self::Base64(Base64(bytes.to_vec())),
-        }
-    }
-
-    /// The bytes themselves.
-    #[must_use]
-    pub(crate) fn into_bytes(self) -> Vec<u8> {
-        match self {
-            Self::Text(text) => text.into_bytes(),
-            Self::Base64(bytes) => bytes.0,
-        }
-    }
-}
-
-/// Bytes that a state file spells in base64.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Base64(Vec<u8>);
-
-impl TryFrom<String> for Base64 {
-    type Error = base64::DecodeError;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        STANDARD.decode(text).map(Self)
-    }
-}
-
-impl From<Base64> for String {
-    fn from(bytes: Base64) -> String {
-        STANDARD.encode(bytes.0)
-    }
 }
 
 /// A session of a role that exists when the server starts.
@@ -335,35 +313,6 @@ pub struct WorkloadSession {
     pub expires_at: Option<OffsetDateTime>,
 }
 
-/// A state that the server cannot start from.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StateError {
-    /// The file cannot be read or written.
-    #[error("{path}: {source}")]
-    File {
-        /// The file.
-        path: String,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The text is not a state.
-    #[error("{path}:{line}:{column}: {message}")]
-    Parse {
-        /// The file.
-        path: String,
-        /// The line of the mistake, from 1.
-        line: usize,
-        /// The column of the mistake, from 1.
-        column: usize,
-        /// What is wrong there.
-        message: String,
-    },
-    /// Parts of the state contradict each other.
-    #[error("{0}")]
-    Contradiction(String),
-}
-
 impl State {
     /// An account with nothing in it, outbound federation switched on.
     #[must_use]
@@ -381,92 +330,11 @@ impl State {
             workload_sessions: Vec::new(),
         }
     }
-
-    /// Parses the text of a state file; `origin` is how errors name it.
-    ///
-    /// # Errors
-    ///
-    /// [`StateError::Parse`] with the place of the first mistake.
-    pub fn parse(text: &str, origin: &str) -> Result<Self, StateError> {
-        serde_json::from_str(text).map_err(|error| {
-            let (line, column) = (error.line(), error.column());
-            let text = error.to_string();
-            let place = format!(" at line {line} column {column}");
-            let message = text.strip_suffix(&place).unwrap_or(&text).to_owned();
-            StateError::Parse {
-                path: origin.to_owned(),
-                line,
-                column,
-                message,
-            }
-        })
-    }
-
-    /// Reads a state file.
-    ///
-    /// # Errors
-    ///
-    /// [`StateError`] if it cannot be read or parsed.
-    pub fn read(path: &Path) -> Result<Self, StateError> {
-        let origin = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|source| StateError::File {
-            path: origin.clone(),
-            source,
-        })?;
-        Self::parse(&text, &origin)
-    }
-
-    /// Writes a state file: a new file beside the old one, then a rename.
-    ///
-    /// # Errors
-    ///
-    /// [`StateError::File`] if that fails.
-    pub fn write(&self, path: &Path) -> Result<(), StateError> {
-        let failed = |source| StateError::File {
-            path: path.display().to_string(),
-            source,
-        };
-        let mut text = serde_json::to_string_pretty(self).map_err(|error| failed(error.into()))?;
-        text.push('\n');
-        let beside = path.with_extension("json.new");
-        std::fs::write(&beside, text).map_err(failed)?;
-        std::fs::rename(&beside, path).map_err(failed)
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const SMALL: &str = "{\n  \"account\": \"123456789012\",\n  \"region\": \"us-east-1\"\n}";
-
-    #[test]
-    fn a_small_state_is_enough() {
-        let state = State::parse(SMALL, "s.json").unwrap();
-        assert!(state.outbound_federation.enabled);
-        assert!(state.roles.is_empty());
-    }
-
-    #[test]
-    fn mistakes_are_reported_with_their_place() {
-        for (text, expected) in [
-            (
-                "{\n  \"account\": \"123\"}",
-                "s.json:2:19: an account id must be twelve digits",
-            ),
-            (
-                "{\n  \"acount\": \"123456789012\"}",
-                "s.json:2:10: unknown field `acount`",
-            ),
-            ("{", "s.json:1:1: EOF while parsing an object"),
-            ("[1", "s.json:1:"),
-            ("", "s.json:1:0: EOF while parsing a value"),
-        ] {
-            let error = State::parse(text, "s.json").unwrap_err().to_string();
-            assert!(error.starts_with(expected), "{error}");
-            assert_eq!(error.lines().count(), 1);
-        }
-    }
 
     #[test]
     fn a_session_duration_has_bounds() {
@@ -477,14 +345,5 @@ mod tests {
         assert_eq!(role(43200).unwrap(), 43200);
         assert!(role(3599).is_err());
         assert!(role(43201).is_err());
-    }
-
-    #[test]
-    fn bytes_survive_writing() {
-        for bytes in [&b"plain"[..], &[0xff, 0x00][..]] {
-            let text = serde_json::to_string(&Body::of(bytes)).unwrap();
-            let back: Body = serde_json::from_str(&text).unwrap();
-            assert_eq!(back.into_bytes(), bytes);
-        }
     }
 }

@@ -186,6 +186,7 @@ impl World {
                         state::Object {
                             body,
                             content_type: object.content_type.clone(),
+                            metadata: object.metadata.clone().into_iter().collect(),
                         },
                     )
                 })
@@ -321,7 +322,7 @@ impl Bucket {
             let object = StoredObject {
                 content: object.body.clone().into_bytes().into(),
                 content_type: object.content_type.clone(),
-                metadata: HashMap::new(),
+                metadata: object.metadata.clone().into_iter().collect(),
                 modified: now,
             };
             (key.clone(), object)

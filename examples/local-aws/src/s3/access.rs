@@ -106,13 +106,8 @@ fn authenticate(world: &World, cx: &S3AccessContext<'_>) -> S3Result<Asker> {
         (Some(verified), Ok(signature)) if verified.access_key == signature.access_key_id => {
             signature
         }
-        // Signature Version 2, or one signature in the header and another in the query.
-        _ => {
-            return Err(s3_error!(
-                InvalidRequest,
-                "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256."
-            ));
-        }
+        // One signature in the header and another in the query.
+        _ => return Err(unsupported_signature()),
     };
     check_scope(world, &signature, query)?;
     if signature.uncovered(cx.headers()).is_some() {
@@ -222,4 +217,11 @@ fn context(cx: &S3AccessContext<'_>, world: &World, asker: &Asker) -> S3Result<C
 
 pub(super) fn denied() -> S3Error {
     s3_error!(AccessDenied, "Access Denied")
+}
+
+pub(super) fn unsupported_signature() -> S3Error {
+    s3_error!(
+        InvalidRequest,
+        "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256."
+    )
 }

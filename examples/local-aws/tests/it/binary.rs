@@ -255,6 +255,9 @@ async fn changes_are_written_back_when_asked_for() {
 async fn a_port_is_taken_once() {
     let state = || State::read(Path::new(SAMPLE)).unwrap();
     let first = LocalAws::start(state()).await.unwrap();
+    // Its connection stays open, idle, and does not hold up the end.
+    let client = sts(&first, WORKLOAD);
+    client.get_caller_identity().send().await.unwrap();
     let port = first
         .endpoint()
         .rsplit(':')

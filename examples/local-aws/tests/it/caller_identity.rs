@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use agentkeys_local_aws::{Secret, User};
 use serde_json::json;
 
 use crate::support::{
@@ -313,4 +314,64 @@ async fn a_huge_body_is_refused() {
     signed_call(&aws, &pairs, ADMIN)
         .await
         .refused(413, "RequestEntityTooLarge");
+}
+
+#[tokio::test]
+async fn refusals_have_the_shape_of_aws() {
+    let aws = start(json!({})).await;
+    let reply = send(unsigned_call(&aws, CALLER_IDENTITY)).await;
+    let head = "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><Error><Type>Sender</Type>\
+                <Code>MissingAuthenticationToken</Code><Message>";
+    assert!(reply.body.starts_with(head), "{}", reply.body);
+    assert_eq!(reply.element("RequestId").len(), 36);
+    let mut request = unsigned_call(&aws, CALLER_IDENTITY);
+    request
+        .headers_mut()
+        .insert("accept", "application/json".parse().unwrap());
+    let reply = send(request).await.json();
+    assert_eq!(reply["Error"]["Type"], "Sender");
+    assert_eq!(reply["Error"]["Code"], "MissingAuthenticationToken");
+}
+
+#[tokio::test]
+async fn users_come_and_go_at_run_time() {
+    let aws = start(json!({})).await;
+    let key = Key {
+        id: "AKIALATERLATER000000",
+        secret: "later",
+        token: None,
+    };
+    signed_call(&aws, CALLER_IDENTITY, key)
+        .await
+        .refused(403, "InvalidClientTokenId");
+    let user = |name: &str| User::new(name.parse().unwrap());
+    let with_key =
+        |name: &str| user(name).with_access_key(key.id.parse().unwrap(), Secret::new(key.secret));
+    aws.put_user(with_key("later")).unwrap();
+    let reply = signed_call(&aws, CALLER_IDENTITY, key).await;
+    assert_eq!(reply.element("Arn"), "arn:aws:iam::123456789012:user/later");
+    assert!(aws.put_user(with_key("thief")).is_err());
+    aws.put_user(user("later")).unwrap();
+    signed_call(&aws, CALLER_IDENTITY, key)
+        .await
+        .refused(403, "InvalidClientTokenId");
+}
+
+#[tokio::test]
+async fn nothing_that_can_be_printed_holds_a_secret() {
+    let aws = start(json!({})).await;
+    let session = pod_session(&aws, &[]);
+    let reply = signed_call(&aws, CALLER_IDENTITY, (&session).into()).await;
+    let printed = format!(
+        "{aws:?} {:?} {:?} {session:?} {reply:?}",
+        aws.requests(),
+        aws.state()
+    );
+    for secret in [
+        session.secret_access_key.expose(),
+        session.session_token.expose(),
+        ADMIN.secret,
+    ] {
+        assert!(!printed.contains(secret));
+    }
 }

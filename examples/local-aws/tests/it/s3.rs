@@ -499,3 +499,76 @@ async fn buckets_are_added_at_run_time() {
         "SignatureDoesNotMatch"
     );
 }
+
+#[tokio::test]
+async fn metadata_stays_with_its_object() {
+    let aws = start(json!({})).await;
+    let admin = s3(&aws, ADMIN);
+    let put = admin
+        .put_object()
+        .bucket("data")
+        .key("m")
+        .metadata("run", "7")
+        .content_type("text/x");
+    put.send().await.unwrap();
+    // Through a state file and back.
+    let again = LocalAws::start(aws.state()).await.unwrap();
+    let head = s3(&again, ADMIN)
+        .head_object()
+        .bucket("data")
+        .key("m")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(head.metadata().unwrap()["run"], "7");
+    assert_eq!(head.content_type(), Some("text/x"));
+}
+
+#[tokio::test]
+async fn listing_conditions_see_the_listing() {
+    let aws = start(json!({})).await;
+    let session = crate::support::session_of(&aws, "powerless", &[], Duration::from_secs(3600));
+    let client = s3(&aws, (&session).into());
+    for (operator, key, right, wrong) in [
+        ("StringEquals", "s3:prefix", "a/", "b/"),
+        ("StringEquals", "s3:delimiter", "/", "-"),
+        ("NumericLessThanEquals", "s3:max-keys", "10", "9"),
+        (
+            "StringEquals",
+            "aws:ResourceAccount",
+            "123456789012",
+            "999999999999",
+        ),
+    ] {
+        for (value, allowed) in [(right, true), (wrong, false)] {
+            set_policy(
+                &aws,
+                json!({
+                    "Effect": "Allow", "Principal": "*", "Action": "s3:ListBucket", "Resource": "arn:aws:s3:::data",
+                    "Condition": {operator: {key: value}},
+                }),
+            );
+            let list = client
+                .list_objects_v2()
+                .bucket("data")
+                .prefix("a/")
+                .delimiter("/")
+                .max_keys(10);
+            assert_eq!(
+                list.send().await.is_ok(),
+                allowed,
+                "{operator} {key} {value}"
+            );
+        }
+    }
+    // A prefix in the query of another operation decides nothing there.
+    set_policy(
+        &aws,
+        json!({
+            "Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::data/*",
+            "Condition": {"StringEquals": {"s3:prefix": "a/"}},
+        }),
+    );
+    let url = format!("{}/data/b/3.txt?prefix=a/", aws.endpoint());
+    send(get(&url)).await.refused(403, "AccessDenied");
+}

@@ -191,15 +191,30 @@ async fn aws_headers_must_be_signed() {
 async fn version_2_signatures_are_refused() {
     let aws = start(json!({})).await;
     let url = format!("{}/data/a/1.txt", aws.endpoint());
-    let mut request = get(&url);
-    request.headers_mut().insert(
-        "authorization",
-        "AWS AKIAADMINADMINADMIN0:c2lnbmF0dXJl".parse().unwrap(),
-    );
-    request
+    let mut header = get(&url);
+    let signature = "AWS AKIAADMINADMINADMIN0:c2lnbmF0dXJl";
+    header
         .headers_mut()
-        .insert("date", "Tue, 27 Mar 2007 19:36:42 +0000".parse().unwrap());
-    assert!(send(request).await.status.is_client_error());
+        .insert("authorization", signature.parse().unwrap());
+    send(header).await.refused(400, "InvalidRequest");
+    let query = "AWSAccessKeyId=AKIAADMINADMINADMIN0&Signature=c2ln&Expires=4000000000";
+    send(get(&format!("{url}?{query}")))
+        .await
+        .refused(400, "InvalidRequest");
+}
+
+#[tokio::test]
+async fn two_signatures_are_one_too_many() {
+    let aws = start(json!({})).await;
+    let url = format!("{}/data/a/1.txt", aws.endpoint());
+    let signing = Signing::new("s3", ADMIN);
+    let presigned = Signing {
+        presigned: Some(Duration::from_secs(60)),
+        ..signing
+    };
+    let in_query = signed(get(&url), presigned).await;
+    let in_both = signed(get(&in_query.uri().to_string()), signing).await;
+    assert!(send(in_both).await.status.is_client_error());
 }
 
 #[tokio::test]

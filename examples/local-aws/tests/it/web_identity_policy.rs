@@ -234,6 +234,7 @@ async fn a_session_policy_limits() {
     let token = issuer.token(tags(json!({"tenant": ["a"]})));
     let policy = allow(json!("s3:GetObject"), "*").to_string();
     let reply = exchange(&aws, &token, &[("Policy", &policy)]).await;
+    assert!((1..=100).contains(&reply.element("PackedPolicySize").parse().unwrap()));
     let client = s3(&aws, key_of(&reply));
     assert!(
         client
