@@ -3,3 +3,5 @@
 
 mod http;
 mod http_environment;
+mod session;
+mod support;
