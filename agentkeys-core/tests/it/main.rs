@@ -3,5 +3,7 @@
 
 mod http;
 mod http_environment;
+mod keys_cache;
+mod keys_unknown;
 mod session;
 mod support;
