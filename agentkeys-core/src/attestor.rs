@@ -27,6 +27,73 @@ use crate::verifier::VerifyError;
 ///
 /// # Errors
 /// [`AttestError`], whose text and `Debug` show nothing of the evidence.
+///
+/// # Examples
+/// An attestor of one's own: the tokens of a build system prove which project a job belongs to.
+///
+/// ```
+/// use agentkeys_core::{
+///     Assurance, AttestError, AttestedIdentity, Attestor, Attestors, Clock, Evidence, EvidenceKind, TrustRoot,
+///     Verifier,
+/// };
+/// # use std::sync::Arc;
+///
+/// #[derive(Debug)]
+/// struct BuildJobs {
+///     kind: EvidenceKind,
+///     root: TrustRoot,
+///     verifier: Verifier,
+///     clock: Arc<dyn Clock>,
+/// }
+///
+/// #[derive(serde::Deserialize)]
+/// struct Claims {
+///     project: String,
+/// }
+///
+/// #[async_trait::async_trait]
+/// impl Attestor for BuildJobs {
+///     fn kind(&self) -> &EvidenceKind {
+///         &self.kind
+///     }
+///
+///     async fn attest(&self, evidence: &Evidence) -> Result<AttestedIdentity, AttestError> {
+///         let token = std::str::from_utf8(evidence.expose()).map_err(|_| AttestError::Malformed("not a JWT"))?;
+///         let verified = self.verifier.verify::<Claims>(token).await?;
+///         let identity = AttestedIdentity::assertion(
+///             self.kind.clone(),
+///             self.root.clone(),
+///             // the build system wrote this claim, the job could not
+///             verified.claims().project.parse()?,
+///             Assurance::PlatformAttested,
+///             self.clock.now()?,
+///             verified.expires_at(),
+///         )?;
+///         Ok(identity)
+///     }
+/// }
+/// # use agentkeys_core::{Audience, Issuer, KeySource, Profile, StaticKeys, jose::Algorithm, testing::FakeIssuer, testing::ManualClock, Timestamp};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let builds = FakeIssuer::new(Issuer::parse("https://builds.example")?);
+/// # let issuer = builds.issuer().clone();
+/// # let keys: Arc<dyn KeySource> = Arc::new(StaticKeys::new(builds.key_set()));
+/// # let clock = ManualClock::new(Timestamp::from_unix(1_800_000_000));
+/// # let claims = serde_json::json!({ "iss": "https://builds.example", "sub": "job:7", "aud": "broker",
+/// #     "iat": 1_800_000_000, "exp": 1_800_000_300, "project": "shop" });
+/// # let token = builds.sign(Algorithm::Es256, &claims);
+///
+/// let verifier = Verifier::new(Profile::oidc(issuer, keys), Audience::parse("broker")?);
+/// # let verifier = verifier.with_clock(clock.clone());
+/// let kind = EvidenceKind::from_static("build-job");
+/// let root = TrustRoot::parse("https://builds.example")?;
+/// let attestors = Attestors::new().with(BuildJobs { kind: kind.clone(), root, verifier, clock })?;
+///
+/// let identity = attestors.attest(&Evidence::new(kind, token)?).await?;
+/// assert_eq!(identity.subject().as_str(), "build-job/https:%2F%2Fbuilds.example//shop");
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait Attestor: fmt::Debug + Send + Sync {
     /// The kind of evidence that this appraises.

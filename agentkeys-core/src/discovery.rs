@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::issuer::Issuer;
-use crate::jose::{Algorithm, nesting_within};
+use crate::jose::{Algorithm, is_object, nesting_within};
 
 /// The discovery document that we publish for an issuer of ours: all of it follows from the issuer
 /// (W48, R31, R36).
@@ -49,6 +49,9 @@ impl ProviderMetadata {
     pub fn parse(json: &[u8], issuer: &Issuer) -> Result<Self, &'static str> {
         if json.len() > MAX_DISCOVERY_BYTES || !nesting_within(json) {
             return Err("it is too large or nests too deeply");
+        }
+        if !is_object(json) {
+            return Err("it is not provider metadata");
         }
         let document: Document = serde_json::from_slice(json).map_err(|_| "it is not provider metadata")?;
         if document.issuer != issuer.as_str() {
@@ -119,7 +122,13 @@ mod tests {
             assert!(read(issuer, uri).is_err(), "{issuer} {uri}");
         }
         let issuer = Issuer::parse("https://h.example/a").unwrap();
-        for bad in ["", "[]", "{}", r#"{"issuer":"https://h.example/a"}"#] {
+        for bad in [
+            "",
+            "[]",
+            "{}",
+            r#"{"issuer":"https://h.example/a"}"#,
+            r#"["https://h.example/a","https://h.example/k"]"#,
+        ] {
             assert!(ProviderMetadata::parse(bad.as_bytes(), &issuer).is_err(), "{bad}");
         }
         let doubled = r#"{"issuer":"https://h.example/a","issuer":"https://h.example/a","jwks_uri":"https://h.example/k"}"#;

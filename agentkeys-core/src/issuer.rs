@@ -10,6 +10,15 @@ use serde::Serialize;
 /// The same bytes feed `iss`, the discovery document, the provider's ARN and the trust policy (R36).
 /// No query, fragment or user info; at most [`MAX_ISSUER`] characters.
 /// <https://openid.net/specs/openid-connect-discovery-1_0.html#IssuerDiscovery>
+///
+/// ```
+/// # use agentkeys_core::{Issuer, IssuerError};
+/// let issuer = Issuer::parse("https://broker.example.org")?;
+/// assert_ne!(issuer, Issuer::parse("https://broker.example.org/")?); // another issuer
+/// assert_eq!(issuer.discovery_url(), "https://broker.example.org/.well-known/openid-configuration");
+/// assert_eq!(Issuer::parse("http://broker.example.org"), Err(IssuerError::Scheme));
+/// # Ok::<(), IssuerError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Issuer(String);

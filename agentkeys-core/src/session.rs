@@ -8,7 +8,7 @@ use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::error::ErrorKind;
 use crate::identity::{Assurance, AttestedIdentity, IdentityError};
 use crate::issuer::{Audience, Issuer};
-use crate::jose::{Algorithm, JwkError};
+use crate::jose::{Algorithm, JwkError, MAX_TOKEN_BYTES};
 use crate::keys::{KeyRing, Session, StaticKeys};
 use crate::kind::KindError;
 use crate::minter::{ExtraClaims, Head, MintError, TokenLifetime, sign};
@@ -58,7 +58,8 @@ impl Sessions {
     /// Issues a session to `identity`.
     ///
     /// # Errors
-    /// [`SessionError::Mint`] past the identity's `not_after`, or where it is self-asserted.
+    /// [`SessionError::Mint`] past the identity's `not_after`, where it is self-asserted, or where its
+    /// facts make the session longer than a verifier reads.
     pub async fn issue(
         &self,
         identity: &AttestedIdentity,
@@ -79,7 +80,9 @@ impl Sessions {
         let typ = SESSION_TYPE.as_str();
         let head = Head { issuer: &self.issuer, audience: &self.audience, typ, lifetime };
         let now = self.clock.now().map_err(MintError::from)?;
-        Ok(sign(head, self.keys.active(), &*self.random, identity, extra, now).await?)
+        let session = sign(head, self.keys.active(), &*self.random, identity, extra, now).await?;
+        // what is issued must be verifiable, and the verifier reads less than a cloud does
+        if session.expose().len() > MAX_TOKEN_BYTES { Err(MintError::TooLarge.into()) } else { Ok(session) }
     }
 
     /// Verifies a session and gives back the identity that it was issued for.

@@ -73,6 +73,7 @@ impl Random for SeededRandom {
 pub struct FakeHttp {
     answers: Mutex<BTreeMap<String, HttpResponse>>,
     requests: Mutex<Vec<HttpRequest>>,
+    gate: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl FakeHttp {
@@ -93,6 +94,12 @@ impl FakeHttp {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner).remove(url);
     }
 
+    /// Lets no answer out while the guard lives; requests are counted as they come in.
+    #[must_use]
+    pub async fn hold(&self) -> tokio::sync::OwnedMutexGuard<()> {
+        Arc::clone(&self.gate).lock_owned().await
+    }
+
     /// What was asked so far.
     #[must_use]
     pub fn requests(&self) -> Vec<HttpRequest> {
@@ -103,9 +110,11 @@ impl FakeHttp {
 #[async_trait]
 impl HttpClient for FakeHttp {
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        let answer = answers.get(&request.url).cloned();
+        let url = request.url.clone();
         self.requests.lock().unwrap_or_else(PoisonError::into_inner).push(request);
+        let _open = self.gate.lock().await;
+        let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        let answer = answers.get(&url).cloned();
         answer.ok_or_else(|| HttpError::Connection("connection refused".into()))
     }
 }

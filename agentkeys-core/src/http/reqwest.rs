@@ -1,13 +1,15 @@
+use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use reqwest::redirect;
 
 use super::{HttpClient, HttpError, HttpMethod, HttpRequest, HttpResponse};
+use crate::secret::Secret;
 
 /// The [`HttpClient`] port over `reqwest`: rustls with aws-lc-rs, HTTP/1.1, no redirects, no proxy but
 /// one that the host passes, [`HttpSettings::TIMEOUT`] for everything.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ReqwestClient {
     client: reqwest::Client,
 }
@@ -19,6 +21,14 @@ impl ReqwestClient {
     /// [`HttpError::Settings`] where the trust store cannot be read, an extra certificate is not PEM, or
     /// the proxy's URL is malformed. It never panics and never goes on with fewer roots than asked for.
     pub fn new(settings: HttpSettings) -> Result<Self, HttpError> {
+        let unreadable = |source: reqwest::Error| HttpError::Settings {
+            what: "no TLS trust store could be read; pass certificates or mend the system's store",
+            source: Some(source.without_url().into()),
+        };
+        if let Trust::SystemAnd(_) = settings.trust.0 {
+            // with extra certificates the library underneath forgives a system store that it cannot read
+            reqwest::Client::builder().no_proxy().build().map_err(unreadable)?;
+        }
         let mut builder = reqwest::Client::builder()
             .no_proxy()
             .redirect(redirect::Policy::none())
@@ -34,15 +44,19 @@ impl ReqwestClient {
         };
         if let Some(proxy) = settings.proxy {
             // the proxy's URL may hold a password: it is dropped from the error
-            let proxy = reqwest::Proxy::all(proxy)
+            let proxy = reqwest::Proxy::all(proxy.expose())
                 .map_err(|_| HttpError::Settings { what: "the proxy's URL is malformed", source: None })?;
             builder = builder.proxy(proxy);
         }
-        let client = builder.build().map_err(|source| HttpError::Settings {
-            what: "no TLS trust store could be read; pass certificates or mend the system's store",
-            source: Some(source.without_url().into()),
-        })?;
+        let client = builder.build().map_err(unreadable)?;
         Ok(Self { client })
+    }
+}
+
+impl fmt::Debug for ReqwestClient {
+    /// The client underneath would show its proxy's URL.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReqwestClient").finish_non_exhaustive()
     }
 }
 
@@ -79,7 +93,7 @@ impl HttpClient for ReqwestClient {
 #[derive(Clone, Debug)]
 pub struct HttpSettings {
     trust: TrustStore,
-    proxy: Option<String>,
+    proxy: Option<Secret>,
     timeout: Duration,
 }
 
@@ -93,9 +107,9 @@ impl HttpSettings {
         Self { trust, proxy: None, timeout: Self::TIMEOUT }
     }
 
-    /// Sends everything through this proxy.
+    /// Sends everything through this proxy. Its URL may hold a password, so it is kept as a secret.
     #[must_use]
-    pub fn with_proxy(mut self, url: impl Into<String>) -> Self {
+    pub fn with_proxy(mut self, url: impl Into<Secret>) -> Self {
         self.proxy = Some(url.into());
         self
     }

@@ -29,6 +29,12 @@ pub(crate) fn nesting_within(json: &[u8]) -> bool {
     true
 }
 
+/// Whether `json` can be an object. A derived reader would also take an array, member by member in the
+/// order of its fields.
+pub(crate) fn is_object(json: &[u8]) -> bool {
+    json.trim_ascii_start().first() == Some(&b'{')
+}
+
 /// How deep arrays and objects may nest in a token, a key set or a discovery document.
 pub const MAX_NESTING: usize = 16;
 

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use super::algorithm::Algorithm;
 use super::compact::{decode_segment, encode_segment};
 use super::crypto::{KeyRejected, PublicKey, sha256};
-use super::json::nesting_within;
+use super::json::{is_object, nesting_within};
 
 /// A key's name inside one issuer's set. It says nothing outside it (L16): AWS calls its keys
 /// `RSA_0` and `EC384_0` for every account.
@@ -64,11 +64,12 @@ impl Jwk {
     /// # Errors
     /// [`JwkError`] says which rule it breaks.
     pub fn parse(json: &str) -> Result<Self, JwkError> {
-        if !nesting_within(json.as_bytes()) {
+        if !is_object(json.as_bytes()) || !nesting_within(json.as_bytes()) {
             return Err(JwkError::Malformed);
         }
         let members: Members<'_> = serde_json::from_str(json).map_err(|_| JwkError::Malformed)?;
-        if members.d.is_some() || members.k.is_some() {
+        let Members { d, k, p, q, dp, dq, qi, oth, .. } = &members;
+        if [d, k, p, q, dp, dq, qi, oth].into_iter().any(Option::is_some) {
             return Err(JwkError::SecretMaterial);
         }
         if !matches!(members.usage.as_deref(), None | Some("sig" | "jwt-svid")) {
@@ -127,7 +128,11 @@ impl KeySet {
         let mut set = Self::default();
         let mut contradicted: Vec<KeyId> = Vec::new();
         for jwk in keys {
-            let twin = set.keys.iter().find(|known| known.kid == jwk.kid && known.kid.is_some());
+            // keys without a name contradict nothing: they are doubles or different keys
+            let twin = set
+                .keys
+                .iter()
+                .find(|known| known.kid == jwk.kid && (jwk.kid.is_some() || known.key.is_same_key(&jwk.key)));
             match (twin, &jwk.kid) {
                 (Some(twin), _) if twin.key.is_same_key(&jwk.key) => {}
                 (Some(_), Some(kid)) => contradicted.push(kid.clone()),
@@ -149,7 +154,7 @@ impl KeySet {
         if json.len() > MAX_KEY_SET_BYTES {
             return Err(KeySetError::TooLarge);
         }
-        if !nesting_within(json) {
+        if !is_object(json) || !nesting_within(json) {
             return Err(KeySetError::Malformed);
         }
         let document: Document<'_> = serde_json::from_slice(json).map_err(|_| KeySetError::Malformed)?;
@@ -308,6 +313,18 @@ struct Members<'a> {
     d: Option<serde::de::IgnoredAny>,
     #[serde(default)]
     k: Option<serde::de::IgnoredAny>,
+    #[serde(default)]
+    p: Option<serde::de::IgnoredAny>,
+    #[serde(default)]
+    q: Option<serde::de::IgnoredAny>,
+    #[serde(default)]
+    dp: Option<serde::de::IgnoredAny>,
+    #[serde(default)]
+    dq: Option<serde::de::IgnoredAny>,
+    #[serde(default)]
+    qi: Option<serde::de::IgnoredAny>,
+    #[serde(default)]
+    oth: Option<serde::de::IgnoredAny>,
 }
 
 /// The largest key set that is read: 128 KiB, room for AWS's 100 RSA and 100 EC keys without `x5c`.
@@ -338,12 +355,20 @@ mod tests {
         assert!(Jwk::parse(EC).is_ok());
         assert!(Jwk::parse(&with(r#""use":"jwt-svid""#)).is_ok());
         assert!(Jwk::parse(&with(r#""alg":"ES256""#)).is_ok());
+        let array = r#"["OKP",null,null,null,null,"Ed25519","11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"]"#;
+        assert_eq!(Jwk::parse(array).err(), Some(JwkError::Malformed));
         for (member, error) in [
             (r#""alg":"ES384""#, JwkError::Algorithm),
             (r#""alg":"HS256""#, JwkError::Algorithm),
             (r#""use":"enc""#, JwkError::Use),
             (r#""key_ops":["sign"]"#, JwkError::Use),
             (r#""d":"AAAA""#, JwkError::SecretMaterial),
+            (r#""p":"AAAA""#, JwkError::SecretMaterial),
+            (r#""q":"AAAA""#, JwkError::SecretMaterial),
+            (r#""dp":"AAAA""#, JwkError::SecretMaterial),
+            (r#""dq":"AAAA""#, JwkError::SecretMaterial),
+            (r#""qi":"AAAA""#, JwkError::SecretMaterial),
+            (r#""oth":[]"#, JwkError::SecretMaterial),
             (r#""crv":"P-384","crv":"P-256""#, JwkError::Malformed),
             (r#""use":7"#, JwkError::Malformed),
         ] {
@@ -367,6 +392,9 @@ mod tests {
     fn identical_doubles_collapse_and_contradictions_are_dropped() {
         let same = set(&[EC, EC]).unwrap();
         assert_eq!((same.keys().len(), same.contradicted()), (1, 0));
+        let (nameless, other) = (EC.replace(r#","kid":"1""#, ""), OTHER_EC.replace(r#","kid":"1""#, ""));
+        let same = set(&[&nameless, &nameless, &other]).unwrap();
+        assert_eq!((same.keys().len(), same.skipped(), same.contradicted()), (2, 1, 0));
         assert_eq!(set(&[EC, OTHER_EC]).err(), Some(KeySetError::NoUsableKey));
         let third = OTHER_EC.replace("\"1\"", "\"2\"");
         let kept = set(&[EC, OTHER_EC, &third]).unwrap();
@@ -378,7 +406,8 @@ mod tests {
     fn a_set_has_bounds() {
         assert_eq!(KeySet::parse(&vec![b' '; MAX_KEY_SET_BYTES + 1]).err(), Some(KeySetError::TooLarge));
         assert_eq!(set(&vec!["{}"; MAX_KEYS + 1]).err(), Some(KeySetError::TooManyKeys));
-        for bad in ["", "[]", "{}", r#"{"keys":{}}"#, r#"{"keys":[],"keys":[]}"#, r#"{"keys":[]} x"#] {
+        for bad in ["", "[]", "{}", "[[]]", r#"{"keys":{}}"#, r#"{"keys":[],"keys":[]}"#, r#"{"keys":[]} x"#]
+        {
             assert_eq!(KeySet::parse(bad.as_bytes()).err(), Some(KeySetError::Malformed), "{bad}");
         }
     }

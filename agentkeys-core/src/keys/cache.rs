@@ -44,8 +44,10 @@ impl JwksCache {
             ages,
             current: ArcSwapOption::empty(),
             last_try: AtomicU64::new(0),
+            tries: AtomicU64::new(0),
+            failing: AtomicBool::new(false),
             refreshing: AtomicBool::new(false),
-            flight: Mutex::new(()),
+            flight: Arc::default(),
         }))
     }
 
@@ -64,7 +66,7 @@ impl KeySource for JwksCache {
     fn read(&self, now: Timestamp) -> Result<KeySnapshot<'_>, KeyError> {
         let guard = self.0.current.load();
         let stale = KeyError::Stale { retry_after: self.0.ages.cooldown };
-        let age = now.since(guard.as_ref().ok_or(stale.clone())?.at);
+        let age = apart(now, guard.as_ref().ok_or(stale.clone())?.at);
         if age >= self.0.ages.hard {
             return Err(stale);
         }
@@ -76,30 +78,45 @@ impl KeySource for JwksCache {
 
     async fn refresh(&self, reason: RefreshReason) -> Result<(), KeyError> {
         let cache = &self.0;
-        let asked_at = cache.clock.now()?;
-        // one flight: whoever waits here finds the set that the one before has fetched
-        let _flight = cache.flight.lock().await;
+        let seen = cache.tries.load(Ordering::Acquire);
+        // one flight: whoever waits here shares the outcome of the one before
+        let flight = Arc::clone(&cache.flight).lock_owned().await;
         let now = cache.clock.now()?;
-        let last_try = Timestamp::from_unix(cache.last_try.load(Ordering::Acquire));
-        let fresh =
-            cache.current.load().as_ref().is_some_and(|fetched| now.since(fetched.at) < cache.ages.hard);
-        if now.since(last_try) < cache.ages.cooldown || last_try > asked_at {
-            let answered = fresh || reason == RefreshReason::UnknownKey;
-            let left = cache.ages.cooldown.saturating_sub(now.since(last_try));
-            return if answered { Ok(()) } else { Err(KeyError::Stale { retry_after: left }) };
+        let since = apart(now, Timestamp::from_unix(cache.last_try.load(Ordering::Acquire)));
+        if since < cache.ages.cooldown || cache.tries.load(Ordering::Acquire) != seen {
+            let current = cache.current.load();
+            let fresh = current.as_ref().is_some_and(|fetched| apart(now, fetched.at) < cache.ages.hard);
+            // while the issuer is down nobody can tell that it has no such key
+            let told = reason == RefreshReason::Stale || !cache.failing.load(Ordering::Acquire);
+            let retry_after = cache.ages.cooldown.saturating_sub(since);
+            return if fresh && told { Ok(()) } else { Err(KeyError::Stale { retry_after }) };
         }
         // failures count as tries, so a broken issuer is not hammered
         cache.last_try.store(now.as_unix(), Ordering::Release);
-        let keys = cache.fetch().await?;
-        cache.current.store(Some(Arc::new(Fetched { keys, at: now })));
-        Ok(())
+        let cache = Arc::clone(cache);
+        let fly = async move {
+            let _flight = flight;
+            let fetched = cache.fetch().await;
+            cache.failing.store(fetched.is_err(), Ordering::Release);
+            let fetched = fetched.map(|keys| cache.current.store(Some(Arc::new(Fetched { keys, at: now }))));
+            cache.tries.fetch_add(1, Ordering::AcqRel);
+            fetched
+        };
+        match tokio::runtime::Handle::try_current() {
+            // in a task of its own: a caller that goes away must not take everybody's fetch with it
+            Ok(runtime) => {
+                let retry_after = self.0.ages.cooldown;
+                runtime.spawn(fly).await.unwrap_or(Err(KeyError::Stale { retry_after }))
+            }
+            Err(_) => fly.await,
+        }
     }
 }
 
 impl JwksCache {
     fn refresh_in_background(&self, now: Timestamp) {
         let last_try = Timestamp::from_unix(self.0.last_try.load(Ordering::Acquire));
-        if now.since(last_try) < self.0.ages.cooldown || self.0.refreshing.swap(true, Ordering::AcqRel) {
+        if apart(now, last_try) < self.0.ages.cooldown || self.0.refreshing.swap(true, Ordering::AcqRel) {
             return;
         }
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
@@ -127,9 +144,10 @@ pub struct CacheAges {
 impl CacheAges {
     /// From `soft` on a refresh runs in the background; from `hard` on the set is of no use. At least
     /// `cooldown` lies between two tries. Each is at least the one before it in the order cooldown, soft,
-    /// hard: a smaller value is raised.
+    /// hard: a smaller value is raised. A cooldown is a second at least.
     #[must_use]
     pub fn new(soft: Duration, hard: Duration, cooldown: Duration) -> Self {
+        let cooldown = cooldown.max(Duration::from_secs(1));
         let soft = soft.max(cooldown);
         Self { soft, hard: hard.max(soft), cooldown }
     }
@@ -151,8 +169,12 @@ struct Cache {
     ages: CacheAges,
     current: ArcSwapOption<Fetched>,
     last_try: AtomicU64,
+    /// How many tries have ended: who waited while it rose shares that try.
+    tries: AtomicU64,
+    /// Whether the last try failed.
+    failing: AtomicBool,
     refreshing: AtomicBool,
-    flight: Mutex<()>,
+    flight: Arc<Mutex<()>>,
 }
 
 impl Cache {
@@ -174,6 +196,12 @@ impl Cache {
 pub(super) struct Fetched {
     pub(super) keys: KeySet,
     at: Timestamp,
+}
+
+/// How far two moments lie apart, either way: a clock that ran ahead and was set back must not keep a set
+/// fresh, nor refreshes shut off, until that time comes.
+fn apart(one: Timestamp, other: Timestamp) -> Duration {
+    one.since(other).max(other.since(one))
 }
 
 /// Clears the flag when the background refresh ends, however it ends.

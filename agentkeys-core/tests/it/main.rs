@@ -1,0 +1,19 @@
+//! The core as its users see it: one test per rule, refusals before acceptances.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+mod attestors;
+mod http;
+mod http_environment;
+mod import_rows;
+mod keys_cache;
+mod keys_unknown;
+mod leaks;
+mod mint;
+mod oracle;
+mod session;
+mod support;
+mod vectors;
+mod verify;
+mod verify_claims;
+mod verify_keys;
+mod verify_svid;
