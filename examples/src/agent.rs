@@ -68,7 +68,11 @@ impl Agent {
 }
 
 /// Evidence to identity.
-pub(crate) async fn attest(demo: &Demo, name: &str, report: &mut Report) -> Result<AttestedIdentity, Failure> {
+pub(crate) async fn attest(
+    demo: &Demo,
+    name: &str,
+    report: &mut Report,
+) -> Result<AttestedIdentity, Failure> {
     let pod = demo.sdk(&demo.pod_session(name)?);
     let source = StsWebSource::new(&pod, &REGION.parse()?, Demo::audience()?);
     let (evidence, took) = timed(source.fetch()).await;
@@ -103,7 +107,10 @@ async fn credentials_of(
     let kid = token.kid().get(..6).unwrap_or_default();
     let omni = ActorOmni::of(identity);
     let omni = omni.as_str().get(..8).unwrap_or_default();
-    let saw = format!("ES256, kid {kid}…, ≤ 5 min, tag agentkeys_actor_omni={omni}…, for the {} role only", class.as_str());
+    let saw = format!(
+        "ES256, kid {kid}…, ≤ 5 min, tag agentkeys_actor_omni={omni}…, for the {} role only",
+        class.as_str()
+    );
     report.step(name, "3 token", saw, took);
 
     let (credentials, took) = timed(demo.exchanger.exchange(&token, &session)).await;

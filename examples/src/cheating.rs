@@ -102,8 +102,7 @@ async fn incomplete_tokens(demo: &Demo, blue: &Agent, report: &mut Report) -> Re
 
     let untagged = MintRequest::new(sts.clone()).with_claims(pinned()?);
     let unpinned = MintRequest::new(sts.clone()).with_claims(ExtraClaims::new().with(TAGS_CLAIM, &tags)?);
-    let elsewhere =
-        MintRequest::new(OTHER_AUDIENCE.parse()?).with_claims(pinned()?.with(TAGS_CLAIM, &tags)?);
+    let elsewhere = MintRequest::new(OTHER_AUDIENCE.parse()?).with_claims(pinned()?.with(TAGS_CLAIM, &tags)?);
     for (attempt, request) in [
         ("an untagged token", untagged),
         ("a token that names no role", unpinned),

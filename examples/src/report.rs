@@ -108,8 +108,7 @@ impl Report {
         let _infallible = writeln!(out, "\n cheating");
         for refusal in &self.refusals {
             let verdict = format!("refused by {}: {}", refusal.refused_by, refusal.code);
-            let verdict =
-                if refusal.code == NOBODY { bad("NOT REFUSED") } else { good(&verdict) };
+            let verdict = if refusal.code == NOBODY { bad("NOT REFUSED") } else { good(&verdict) };
             let _infallible = writeln!(out, "   {:<66} {verdict}", refusal.attempt);
         }
         let _infallible = writeln!(out, "\n{}", self.summary());

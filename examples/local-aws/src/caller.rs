@@ -50,10 +50,7 @@ impl Caller {
             Identity::Session(session) => {
                 let role = holdings.roles.get(&session.role)?;
                 Some(Self {
-                    arn: format!(
-                        "arn:aws:sts::{account}:assumed-role/{}/{}",
-                        role.name, session.name
-                    ),
+                    arn: format!("arn:aws:sts::{account}:assumed-role/{}/{}", role.name, session.name),
                     principal_arn: world.role_arn(role),
                     user_id: format!("{}:{}", world.role_id(role), session.name),
                     tags: session.tags.over(&role.tags),
@@ -71,13 +68,7 @@ impl Caller {
     }
 
     /// Whether the caller's own policies allow an action.
-    pub(crate) fn may(
-        &self,
-        world: &World,
-        action: &str,
-        resource: &str,
-        context: Context,
-    ) -> bool {
+    pub(crate) fn may(&self, world: &World, action: &str, resource: &str, context: Context) -> bool {
         self.may_on(world, None, action, resource, context)
     }
 
@@ -109,31 +100,14 @@ impl Caller {
     }
 
     fn session_policies(&self) -> Option<&[IdentityPolicy]> {
-        self.session
-            .as_ref()?
-            .policy
-            .as_ref()
-            .map(std::slice::from_ref)
+        self.session.as_ref()?.policy.as_ref().map(std::slice::from_ref)
     }
 
-    fn request(
-        &self,
-        world: &World,
-        action: &str,
-        resource: &str,
-        mut context: Context,
-    ) -> Request {
+    fn request(&self, world: &World, action: &str, resource: &str, mut context: Context) -> Request {
         let set = &mut |key: &str, value: &str| context.insert(key, [value.to_owned()]);
         set("aws:PrincipalArn", &self.principal_arn);
         set("aws:PrincipalAccount", world.account.as_str());
-        set(
-            "aws:PrincipalType",
-            if self.session.is_some() {
-                "AssumedRole"
-            } else {
-                "User"
-            },
-        );
+        set("aws:PrincipalType", if self.session.is_some() { "AssumedRole" } else { "User" });
         set("aws:userid", &self.user_id);
         if let Some(name) = &self.user_name {
             set("aws:username", name);
@@ -144,11 +118,7 @@ impl Caller {
         if let Some(source_identity) = self.source_identity() {
             set("aws:SourceIdentity", source_identity.as_str());
         }
-        if let Some(provider) = self
-            .session
-            .as_ref()
-            .and_then(|session| session.provider.as_deref())
-        {
+        if let Some(provider) = self.session.as_ref().and_then(|session| session.provider.as_deref()) {
             set("aws:FederatedProvider", provider);
         }
         for (key, value) in self.tags.iter() {
@@ -159,10 +129,7 @@ impl Caller {
             arns.push(self.arn.clone());
         }
         Request {
-            principal: Principal::Aws {
-                account: world.account.to_string(),
-                arns,
-            },
+            principal: Principal::Aws { account: world.account.to_string(), arns },
             action: action.to_owned(),
             resource: resource.to_owned(),
             context: with_environment(world, context),
@@ -225,13 +192,8 @@ pub(crate) fn check_credential(
     token: Option<&str>,
     now: time::OffsetDateTime,
 ) -> Result<Credential, CredentialError> {
-    let id = access_key_id
-        .parse()
-        .map_err(|_| CredentialError::UnknownKey)?;
-    let credential = holdings
-        .credentials
-        .get(&id)
-        .ok_or(CredentialError::UnknownKey)?;
+    let id = access_key_id.parse().map_err(|_| CredentialError::UnknownKey)?;
+    let credential = holdings.credentials.get(&id).ok_or(CredentialError::UnknownKey)?;
     credential.check_token(token, now)?;
     Ok(credential.clone())
 }

@@ -42,9 +42,7 @@ pub(crate) fn whole_seconds(at: OffsetDateTime) -> OffsetDateTime {
 
 /// RFC 3339 in UTC with whole seconds: `2026-01-02T03:04:05Z`.
 pub(crate) fn rfc3339(at: OffsetDateTime) -> String {
-    whole_seconds(at)
-        .format(&time::format_description::well_known::Rfc3339)
-        .unwrap_or_default()
+    whole_seconds(at).format(&time::format_description::well_known::Rfc3339).unwrap_or_default()
 }
 
 #[cfg(test)]

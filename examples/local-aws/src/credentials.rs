@@ -84,9 +84,7 @@ impl Credential {
             (Some(_) | None, Some(_)) => return Err(CredentialError::WrongToken),
         }
         match &self.identity {
-            Identity::Session(session) if session.expires_at <= now => {
-                Err(CredentialError::Expired)
-            }
+            Identity::Session(session) if session.expires_at <= now => Err(CredentialError::Expired),
             Identity::Session(_) | Identity::User(_) => Ok(()),
         }
     }
@@ -107,10 +105,7 @@ pub(crate) fn generate() -> Result<(AccessKeyId, Secret, Secret), NoRandomness> 
         .collect();
     let id = format!("ASIA{id}").parse().map_err(|_| NoRandomness)?;
     let secret = Secret::new(STANDARD.encode(random::<30>()?));
-    let token = Secret::new(format!(
-        "FwoGZXIvYXdzE{}",
-        STANDARD.encode(random::<150>()?)
-    ));
+    let token = Secret::new(format!("FwoGZXIvYXdzE{}", STANDARD.encode(random::<150>()?)));
     Ok((id, secret, token))
 }
 
@@ -145,29 +140,17 @@ mod tests {
             identity: Identity::Session(Arc::new(session)),
         };
         assert_eq!(credential.check_token(Some("token"), now), Ok(()));
-        assert_eq!(
-            credential.check_token(None, now),
-            Err(CredentialError::UnknownKey)
-        );
-        assert_eq!(
-            credential.check_token(Some("tokem"), now),
-            Err(CredentialError::WrongToken)
-        );
+        assert_eq!(credential.check_token(None, now), Err(CredentialError::UnknownKey));
+        assert_eq!(credential.check_token(Some("tokem"), now), Err(CredentialError::WrongToken));
         let later = now + time::Duration::SECOND;
-        assert_eq!(
-            credential.check_token(Some("token"), later),
-            Err(CredentialError::Expired)
-        );
+        assert_eq!(credential.check_token(Some("token"), later), Err(CredentialError::Expired));
         let user = Credential {
             secret: Secret::new("s"),
             token: None,
             identity: Identity::User("u".parse().unwrap()),
         };
         assert_eq!(user.check_token(None, later), Ok(()));
-        assert_eq!(
-            user.check_token(Some("token"), now),
-            Err(CredentialError::WrongToken)
-        );
+        assert_eq!(user.check_token(Some("token"), now), Err(CredentialError::WrongToken));
     }
 
     #[test]

@@ -57,22 +57,16 @@ pub(crate) struct Idp {
 
 impl Idp {
     pub(crate) fn new() -> Self {
-        Self {
-            client: Client::builder(TokioExecutor::new()).build_http(),
-        }
+        Self { client: Client::builder(TokioExecutor::new()).build_http() }
     }
 
     /// The keys of a provider, fetched anew for every token.
     pub(crate) async fn keys(&self, provider: &ProviderUrl) -> Result<ProviderKeys, IdpError> {
         let base = provider.as_str().trim_end_matches('/');
-        let discovery = self
-            .document(&format!("{base}/.well-known/openid-configuration"))
-            .await?;
+        let discovery = self.document(&format!("{base}/.well-known/openid-configuration")).await?;
         let member = |name: &str| discovery.get(name).and_then(Value::as_str);
         if member("issuer") != Some(provider.as_str()) {
-            return Err(IdpError::NoKeys(
-                "the discovery document is of another issuer".to_owned(),
-            ));
+            return Err(IdpError::NoKeys("the discovery document is of another issuer".to_owned()));
         }
         let jwks_uri = member("jwks_uri")
             .ok_or_else(|| IdpError::NoKeys("the discovery document has no jwks_uri".to_owned()))?;
@@ -80,9 +74,8 @@ impl Idp {
     }
 
     async fn document(&self, url: &str) -> Result<Value, IdpError> {
-        let url: Uri = url
-            .parse()
-            .map_err(|_| IdpError::NoKeys("a URL of the provider is no URL".to_owned()))?;
+        let url: Uri =
+            url.parse().map_err(|_| IdpError::NoKeys("a URL of the provider is no URL".to_owned()))?;
         match (url.scheme_str(), url.host()) {
             (Some("http"), Some(host)) if is_loopback(host) => {}
             (Some("https"), Some(_)) => {
@@ -104,29 +97,20 @@ impl Idp {
     async fn fetch(&self, url: Uri) -> Result<Value, IdpError> {
         let mut request = Request::new(Empty::new());
         *request.uri_mut() = url;
-        request.headers_mut().insert(
-            http::header::ACCEPT,
-            http::HeaderValue::from_static("application/json"),
-        );
+        request
+            .headers_mut()
+            .insert(http::header::ACCEPT, http::HeaderValue::from_static("application/json"));
         let response = self
             .client
             .request(request)
             .await
             .map_err(|_| IdpError::Unreachable("it does not answer".to_owned()))?;
         if response.status() != StatusCode::OK {
-            return Err(IdpError::NoKeys(format!(
-                "it answered with status {}",
-                response.status().as_u16()
-            )));
+            return Err(IdpError::NoKeys(format!("it answered with status {}", response.status().as_u16())));
         }
-        let body = Limited::new(response.into_body(), MAX_DOCUMENT)
-            .collect()
-            .await
-            .map_err(|_| {
-                IdpError::NoKeys(format!(
-                    "its answer broke off or is longer than {MAX_DOCUMENT} bytes"
-                ))
-            })?;
+        let body = Limited::new(response.into_body(), MAX_DOCUMENT).collect().await.map_err(|_| {
+            IdpError::NoKeys(format!("its answer broke off or is longer than {MAX_DOCUMENT} bytes"))
+        })?;
         serde_json::from_slice(&body.to_bytes())
             .map_err(|_| IdpError::NoKeys("its answer is not JSON".to_owned()))
     }

@@ -82,11 +82,7 @@ impl IssuerKeys {
     }
 
     /// Signs claims.
-    pub(crate) fn sign(
-        &self,
-        algorithm: SigningAlgorithm,
-        claims: &[u8],
-    ) -> Result<String, KeyFailure> {
+    pub(crate) fn sign(&self, algorithm: SigningAlgorithm, claims: &[u8]) -> Result<String, KeyFailure> {
         let kid = match algorithm {
             SigningAlgorithm::Rs256 => RSA_KID,
             SigningAlgorithm::Es384 => EC_KID,
@@ -98,21 +94,13 @@ impl IssuerKeys {
             SigningAlgorithm::Rs256 => {
                 let mut signature = vec![0; self.rsa.public_modulus_len()];
                 self.rsa
-                    .sign(
-                        &RSA_PKCS1_SHA256,
-                        &random,
-                        message.as_bytes(),
-                        &mut signature,
-                    )
+                    .sign(&RSA_PKCS1_SHA256, &random, message.as_bytes(), &mut signature)
                     .map_err(|_| KeyFailure)?;
                 signature
             }
-            SigningAlgorithm::Es384 => self
-                .ec
-                .sign(&random, message.as_bytes())
-                .map_err(|_| KeyFailure)?
-                .as_ref()
-                .to_vec(),
+            SigningAlgorithm::Es384 => {
+                self.ec.sign(&random, message.as_bytes()).map_err(|_| KeyFailure)?.as_ref().to_vec()
+            }
         };
         Ok(format!("{message}.{}", base64url(&signature)))
     }

@@ -64,24 +64,14 @@ impl Builder {
     ///
     /// [`StartError`] if the state contradicts itself or the port is taken.
     pub async fn start(self) -> Result<LocalAws, StartError> {
-        let bind_error = |source| StartError::Bind {
-            port: self.port,
-            source,
-        };
+        let bind_error = |source| StartError::Bind { port: self.port, source };
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
         let listener = TcpListener::bind(address).await.map_err(bind_error)?;
         let bound = listener.local_addr().map_err(bind_error)?;
-        let shared = Arc::new(Shared::new(world::World::new(
-            self.state,
-            format!("http://{bound}"),
-        )?));
+        let shared = Arc::new(Shared::new(world::World::new(self.state, format!("http://{bound}"))?));
         let (stop, stopped) = watch::channel(());
         let serving = tokio::spawn(server::serve(listener, Arc::clone(&shared), stopped));
-        Ok(LocalAws {
-            shared,
-            stop,
-            serving,
-        })
+        Ok(LocalAws { shared, stop, serving })
     }
 }
 
@@ -153,22 +143,14 @@ impl LocalAws {
     ) -> String {
         let arn = self.shared.world.provider_arn(&url);
         let client_ids = client_ids.into_iter().map(Into::into).collect();
-        self.shared
-            .world
-            .holdings()
-            .providers
-            .insert(url, client_ids);
+        self.shared.world.holdings().providers.insert(url, client_ids);
         arn
     }
 
     /// Adds or replaces a role and returns its ARN.
     pub fn put_role(&self, role: Role) -> String {
         let arn = self.shared.world.role_arn(&role);
-        self.shared
-            .world
-            .holdings()
-            .roles
-            .insert(role.name.clone(), role);
+        self.shared.world.holdings().roles.insert(role.name.clone(), role);
         arn
     }
 
@@ -184,11 +166,7 @@ impl LocalAws {
     /// Adds or replaces a bucket, with its policy and objects.
     pub fn put_bucket(&self, bucket: &state::Bucket) {
         let stored = world::Bucket::new(bucket, self.clock().now());
-        self.shared
-            .world
-            .holdings()
-            .buckets
-            .insert(bucket.name.clone(), stored);
+        self.shared.world.holdings().buckets.insert(bucket.name.clone(), stored);
     }
 
     /// Puts an object into a bucket, past every policy.
@@ -209,16 +187,8 @@ impl LocalAws {
             modified: self.clock().now(),
         };
         let mut holdings = self.shared.world.holdings();
-        let missing = || NotFound {
-            what: "bucket",
-            name: bucket.to_string(),
-        };
-        holdings
-            .buckets
-            .get_mut(bucket)
-            .ok_or_else(missing)?
-            .objects
-            .insert(key.to_owned(), object);
+        let missing = || NotFound { what: "bucket", name: bucket.to_string() };
+        holdings.buckets.get_mut(bucket).ok_or_else(missing)?.objects.insert(key.to_owned(), object);
         Ok(())
     }
 
@@ -226,12 +196,7 @@ impl LocalAws {
     #[must_use]
     pub fn object(&self, bucket: &BucketName, key: &str) -> Option<Bytes> {
         let holdings = self.shared.world.holdings();
-        holdings
-            .buckets
-            .get(bucket)?
-            .objects
-            .get(key)
-            .map(|object| object.content.clone())
+        holdings.buckets.get(bucket)?.objects.get(key).map(|object| object.content.clone())
     }
 
     /// Whether an object exists, past every policy: a witness that no SDK has a part in.
@@ -274,10 +239,7 @@ impl LocalAws {
         source_identity: Option<SourceIdentity>,
         duration: Duration,
     ) -> Result<SessionCredentials, NotFound> {
-        let missing = |what| NotFound {
-            what,
-            name: role.to_string(),
-        };
+        let missing = |what| NotFound { what, name: role.to_string() };
         if !self.shared.world.holdings().roles.contains_key(role) {
             return Err(missing("role"));
         }
@@ -292,10 +254,7 @@ impl LocalAws {
             policy: None,
             expires_at: whole_seconds(self.clock().now()).saturating_add(duration),
         };
-        self.shared
-            .world
-            .start_session(session)
-            .map_err(|_| missing("randomness for the role"))
+        self.shared.world.start_session(session).map_err(|_| missing("randomness for the role"))
     }
 
     /// The state as a state file would say it now. Sessions that STS started are not part of it.

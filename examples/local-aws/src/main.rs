@@ -1,9 +1,5 @@
 //! Runs an STS and an S3 on loopback until interrupted. See `--help`.
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a command talks to its user"
-)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command talks to its user")]
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -72,15 +68,8 @@ async fn run() -> Result<(), Failure> {
         return Ok(());
     };
     let state = State::read(&arguments.state)?;
-    let server = LocalAws::builder(state)
-        .with_port(arguments.port)
-        .start()
-        .await?;
-    let hello = format!(
-        "{}\noutbound issuer: {}\n",
-        server.endpoint(),
-        server.outbound_issuer()
-    );
+    let server = LocalAws::builder(state).with_port(arguments.port).start().await?;
+    let hello = format!("{}\noutbound issuer: {}\n", server.endpoint(), server.outbound_issuer());
     // In one piece: a reader that wants the first line only may be gone by the second.
     let mut out = std::io::stdout().lock();
     out.write_all(hello.as_bytes())?;
@@ -110,19 +99,14 @@ fn arguments() -> Result<Option<Arguments>, Failure> {
         }
     }
     let state = state.ok_or(Failure::NoState)?;
-    Ok(Some(Arguments {
-        state,
-        port,
-        write_back,
-    }))
+    Ok(Some(Arguments { state, port, write_back }))
 }
 
 /// Returns on Ctrl-C and, where there is one, on the signal that service managers send.
 async fn interrupted() -> std::io::Result<()> {
     #[cfg(unix)]
     {
-        let mut terminate =
-            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
         tokio::select! {
             result = tokio::signal::ctrl_c() => result,
             _ = terminate.recv() => Ok(()),

@@ -171,9 +171,7 @@ impl ProviderUrl {
     /// The URL without its scheme: the tail of the provider's ARN and the prefix of its condition keys.
     #[must_use]
     pub fn without_scheme(&self) -> &str {
-        self.0
-            .split_once("://")
-            .map_or(self.as_str(), |(_, rest)| rest)
+        self.0.split_once("://").map_or(self.as_str(), |(_, rest)| rest)
     }
 }
 
@@ -200,10 +198,7 @@ fn is_provider_url(text: &str) -> bool {
 /// Whether a host of a URL can only be this machine.
 pub(crate) fn is_loopback(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost"
-        || bare
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
+    host == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// The ARN of a role, taken apart.
@@ -218,34 +213,19 @@ impl FromStr for RoleArn {
     type Err = InvalidName;
 
     fn from_str(text: &str) -> Result<Self, InvalidName> {
-        let invalid = InvalidName {
-            what: "a role ARN",
-            rule: "arn:aws:iam::<account>:role/<path><name>",
-        };
-        let rest = text
-            .strip_prefix("arn:aws:iam::")
-            .ok_or_else(|| invalid.clone())?;
+        let invalid = InvalidName { what: "a role ARN", rule: "arn:aws:iam::<account>:role/<path><name>" };
+        let rest = text.strip_prefix("arn:aws:iam::").ok_or_else(|| invalid.clone())?;
         let (account, resource) = rest.split_once(':').ok_or_else(|| invalid.clone())?;
-        let resource = resource
-            .strip_prefix("role")
-            .ok_or_else(|| invalid.clone())?;
+        let resource = resource.strip_prefix("role").ok_or_else(|| invalid.clone())?;
         let cut = resource.rfind('/').ok_or_else(|| invalid.clone())?;
         let (path, name) = resource.split_at(cut + 1);
-        Ok(Self {
-            account: account.parse()?,
-            path: path.parse()?,
-            name: name.parse()?,
-        })
+        Ok(Self { account: account.parse()?, path: path.parse()?, name: name.parse()? })
     }
 }
 
 impl fmt::Display for RoleArn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "arn:aws:iam::{}:role{}{}",
-            self.account, self.path, self.name
-        )
+        write!(f, "arn:aws:iam::{}:role{}{}", self.account, self.path, self.name)
     }
 }
 
@@ -255,17 +235,9 @@ mod tests {
 
     #[test]
     fn a_role_arn_keeps_its_path() {
-        let arn: RoleArn = "arn:aws:iam::123456789012:role/team/a/writer"
-            .parse()
-            .unwrap();
-        assert_eq!(
-            (arn.path.as_str(), arn.name.as_str()),
-            ("/team/a/", "writer")
-        );
-        assert_eq!(
-            arn.to_string(),
-            "arn:aws:iam::123456789012:role/team/a/writer"
-        );
+        let arn: RoleArn = "arn:aws:iam::123456789012:role/team/a/writer".parse().unwrap();
+        assert_eq!((arn.path.as_str(), arn.name.as_str()), ("/team/a/", "writer"));
+        assert_eq!(arn.to_string(), "arn:aws:iam::123456789012:role/team/a/writer");
     }
 
     #[test]

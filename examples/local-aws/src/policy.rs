@@ -64,6 +64,5 @@ mod cases;
 pub use context::{Context, Principal, Request};
 pub use document::{IdentityPolicy, PolicyError, ResourcePolicy, TrustPolicy};
 pub use evaluate::{
-    Decision, decide_assume_role, decide_same_account, evaluate_identity, evaluate_resource,
-    evaluate_trust,
+    Decision, decide_assume_role, decide_same_account, evaluate_identity, evaluate_resource, evaluate_trust,
 };

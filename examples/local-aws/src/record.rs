@@ -42,10 +42,7 @@ impl RecordedRequest {
             path: parts.uri.path().to_owned(),
             headers: headers.collect(),
             has_authorization: parts.headers.contains_key(AUTHORIZATION),
-            is_presigned: parts
-                .uri
-                .query()
-                .is_some_and(|query| query.contains("X-Amz-Signature=")),
+            is_presigned: parts.uri.query().is_some_and(|query| query.contains("X-Amz-Signature=")),
             sts_action,
         }
     }
@@ -53,9 +50,7 @@ impl RecordedRequest {
     /// Whether a header was there, whatever its value.
     #[must_use]
     pub fn has_header(&self, name: &str) -> bool {
-        self.headers
-            .iter()
-            .any(|(header, _)| header.eq_ignore_ascii_case(name))
+        self.headers.iter().any(|(header, _)| header.eq_ignore_ascii_case(name))
     }
 }
 
@@ -73,12 +68,7 @@ impl Records {
     }
 
     pub(crate) fn all(&self) -> Vec<RecordedRequest> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-            .cloned()
-            .collect()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 }
 
@@ -100,16 +90,8 @@ mod tests {
     fn secrets_are_not_kept() {
         let record = request("/a?X-Amz-Security-Token=hunter2&X-Amz-Signature=hunter2");
         assert!(!format!("{record:?}").contains("hunter2"));
-        assert!(
-            record.has_authorization
-                && record.is_presigned
-                && record.has_header("X-Amz-Security-Token")
-        );
-        assert!(
-            record
-                .headers
-                .contains(&("accept".to_owned(), Some("*/*".to_owned())))
-        );
+        assert!(record.has_authorization && record.is_presigned && record.has_header("X-Amz-Security-Token"));
+        assert!(record.headers.contains(&("accept".to_owned(), Some("*/*".to_owned()))));
     }
 
     #[test]

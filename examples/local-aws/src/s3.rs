@@ -11,10 +11,10 @@ use http::request::Parts;
 use s3s::auth::{S3Auth, SecretKey};
 use s3s::crypto::{Checksum as _, Md5};
 use s3s::dto::{
-    Bucket as BucketEntry, DeleteObjectInput, DeleteObjectOutput, ETag, GetObjectInput,
-    GetObjectOutput, HeadBucketInput, HeadBucketOutput, HeadObjectInput, HeadObjectOutput,
-    ListBucketsInput, ListBucketsOutput, ListObjectsV2Input, ListObjectsV2Output, PutObjectInput,
-    PutObjectOutput, StreamingBlob, Timestamp,
+    Bucket as BucketEntry, DeleteObjectInput, DeleteObjectOutput, ETag, GetObjectInput, GetObjectOutput,
+    HeadBucketInput, HeadBucketOutput, HeadObjectInput, HeadObjectOutput, ListBucketsInput,
+    ListBucketsOutput, ListObjectsV2Input, ListObjectsV2Output, PutObjectInput, PutObjectOutput,
+    StreamingBlob, Timestamp,
 };
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{Body, S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
@@ -36,19 +36,11 @@ pub(crate) fn service(world: &Arc<World>) -> S3Service {
 /// The answer to a request signed with Signature Version 2, which S3 no longer takes for new buckets; `None` for every
 /// other request. `s3s` would verify it.
 pub(crate) fn refuse_version_2(parts: &Parts) -> Option<s3s::HttpResponse> {
-    let in_header = parts
-        .headers
-        .get(AUTHORIZATION)
-        .is_some_and(|value| value.as_bytes().starts_with(b"AWS "));
+    let in_header =
+        parts.headers.get(AUTHORIZATION).is_some_and(|value| value.as_bytes().starts_with(b"AWS "));
     let query = decode_pairs(parts.uri.query().unwrap_or_default());
-    let in_query = query
-        .iter()
-        .any(|(name, _)| matches!(name.as_str(), "AWSAccessKeyId" | "Signature"));
-    if in_header || in_query {
-        access::unsupported_signature().to_http_response().ok()
-    } else {
-        None
-    }
+    let in_query = query.iter().any(|(name, _)| matches!(name.as_str(), "AWSAccessKeyId" | "Signature"));
+    if in_header || in_query { access::unsupported_signature().to_http_response().ok() } else { None }
 }
 
 /// Finds the secrets that `s3s` verifies signatures with.
@@ -65,29 +57,17 @@ impl S3Auth for Secrets {
 }
 
 fn unknown_key() -> S3Error {
-    s3_error!(
-        InvalidAccessKeyId,
-        "The AWS Access Key Id you provided does not exist in our records."
-    )
+    s3_error!(InvalidAccessKeyId, "The AWS Access Key Id you provided does not exist in our records.")
 }
 
 /// The objects. Whoever gets here has passed [`Access`].
 struct Store(Arc<World>);
 
 impl Store {
-    fn with_bucket<T>(
-        &self,
-        name: &str,
-        act: impl FnOnce(&mut Bucket) -> S3Result<T>,
-    ) -> S3Result<T> {
+    fn with_bucket<T>(&self, name: &str, act: impl FnOnce(&mut Bucket) -> S3Result<T>) -> S3Result<T> {
         let missing = || s3_error!(NoSuchBucket, "The specified bucket does not exist");
         let name = name.parse().map_err(|_| missing())?;
-        act(self
-            .0
-            .holdings()
-            .buckets
-            .get_mut(&name)
-            .ok_or_else(missing)?)
+        act(self.0.holdings().buckets.get_mut(&name).ok_or_else(missing)?)
     }
 
     /// The object, or what S3 says of a missing one: that it is missing, to those who may list; nothing, to others.
@@ -116,10 +96,7 @@ impl S3 for Store {
             ..Default::default()
         };
         let buckets = holdings.buckets.keys().map(entry).collect();
-        Ok(S3Response::new(ListBucketsOutput {
-            buckets: Some(buckets),
-            ..Default::default()
-        }))
+        Ok(S3Response::new(ListBucketsOutput { buckets: Some(buckets), ..Default::default() }))
     }
 
     async fn head_bucket(
@@ -128,10 +105,7 @@ impl S3 for Store {
     ) -> S3Result<S3Response<HeadBucketOutput>> {
         self.with_bucket(&request.input.bucket, |_| Ok(()))?;
         let region = Some(self.0.region.to_string());
-        Ok(S3Response::new(HeadBucketOutput {
-            bucket_region: region,
-            ..Default::default()
-        }))
+        Ok(S3Response::new(HeadBucketOutput { bucket_region: region, ..Default::default() }))
     }
 
     async fn list_objects_v2(
@@ -139,16 +113,11 @@ impl S3 for Store {
         request: S3Request<ListObjectsV2Input>,
     ) -> S3Result<S3Response<ListObjectsV2Output>> {
         let input = request.input;
-        let output = self.with_bucket(&input.bucket, |bucket| {
-            list::list_objects(&bucket.objects, &input)
-        })?;
+        let output = self.with_bucket(&input.bucket, |bucket| list::list_objects(&bucket.objects, &input))?;
         Ok(S3Response::new(output))
     }
 
-    async fn get_object(
-        &self,
-        request: S3Request<GetObjectInput>,
-    ) -> S3Result<S3Response<GetObjectOutput>> {
+    async fn get_object(&self, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
         let input = &request.input;
         unsupported("versions", input.version_id.is_some())?;
         let object = self.object(&request, &input.bucket, &input.key)?;
@@ -159,19 +128,10 @@ impl S3 for Store {
             Some(range) => {
                 let range = range.check(full)?;
                 let at = |index: u64| {
-                    usize::try_from(index)
-                        .map(|index| index.min(size))
-                        .map_err(S3Error::internal_error)
+                    usize::try_from(index).map(|index| index.min(size)).map_err(S3Error::internal_error)
                 };
                 let slice = object.content.slice(at(range.start)?..at(range.end)?);
-                (
-                    slice,
-                    Some(format!(
-                        "bytes {}-{}/{full}",
-                        range.start,
-                        range.end.saturating_sub(1)
-                    )),
-                )
+                (slice, Some(format!("bytes {}-{}/{full}", range.start, range.end.saturating_sub(1))))
             }
         };
         let output = GetObjectOutput {
@@ -207,10 +167,7 @@ impl S3 for Store {
         Ok(S3Response::new(output))
     }
 
-    async fn put_object(
-        &self,
-        request: S3Request<PutObjectInput>,
-    ) -> S3Result<S3Response<PutObjectOutput>> {
+    async fn put_object(&self, request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
         let put = put::receive(request, self.0.clock.now()).await?;
         let e_tag = etag(&put.object.content);
         self.with_bucket(&put.bucket, |bucket| {
@@ -223,10 +180,7 @@ impl S3 for Store {
             bucket.objects.insert(put.key, put.object);
             Ok(())
         })?;
-        Ok(S3Response::new(PutObjectOutput {
-            e_tag: Some(e_tag),
-            ..put.checksums
-        }))
+        Ok(S3Response::new(PutObjectOutput { e_tag: Some(e_tag), ..put.checksums }))
     }
 
     async fn delete_object(
@@ -236,18 +190,13 @@ impl S3 for Store {
         let input = &request.input;
         unsupported("versions", input.version_id.is_some())?;
         unsupported("conditional deletes", input.if_match.is_some())?;
-        self.with_bucket(&input.bucket, |bucket| {
-            Ok(bucket.objects.remove(&input.key))
-        })?;
+        self.with_bucket(&input.bucket, |bucket| Ok(bucket.objects.remove(&input.key)))?;
         Ok(S3Response::new(DeleteObjectOutput::default()))
     }
 }
 
 fn media_type(object: &StoredObject) -> String {
-    object
-        .content_type
-        .clone()
-        .unwrap_or_else(|| "binary/octet-stream".to_owned())
+    object.content_type.clone().unwrap_or_else(|| "binary/octet-stream".to_owned())
 }
 
 fn etag(content: &[u8]) -> ETag {

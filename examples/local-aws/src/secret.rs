@@ -25,8 +25,7 @@ impl Secret {
     /// Compares without leaking, by its timing, how much of the guess is right.
     #[must_use]
     pub(crate) fn matches(&self, guess: &str) -> bool {
-        aws_lc_rs::constant_time::verify_slices_are_equal(self.0.as_bytes(), guess.as_bytes())
-            .is_ok()
+        aws_lc_rs::constant_time::verify_slices_are_equal(self.0.as_bytes(), guess.as_bytes()).is_ok()
     }
 }
 

@@ -36,9 +36,7 @@ pub(crate) struct Shared {
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared")
-            .field("world", &self.world)
-            .finish_non_exhaustive()
+        f.debug_struct("Shared").field("world", &self.world).finish_non_exhaustive()
     }
 }
 
@@ -48,21 +46,12 @@ impl Shared {
         // Where the host has already chosen, its choice stands.
         let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
         let world = Arc::new(world);
-        Self {
-            records: Records::default(),
-            idp: Idp::new(),
-            s3: s3::service(&world),
-            world,
-        }
+        Self { records: Records::default(), idp: Idp::new(), s3: s3::service(&world), world }
     }
 }
 
 /// Serves until told to stop, then lets the requests under way finish.
-pub(crate) async fn serve(
-    listener: TcpListener,
-    shared: Arc<Shared>,
-    mut stop: watch::Receiver<()>,
-) {
+pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>, mut stop: watch::Receiver<()>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -119,12 +108,8 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Body> {
     match Limited::new(body, sts::MAX_BODY).collect().await {
         Ok(body) => {
             let body: Bytes = body.to_bytes();
-            shared
-                .records
-                .add(RecordedRequest::new(&parts, sts::action(&parts, &body)));
-            sts::call(&shared.world, &shared.idp, &parts, &body)
-                .await
-                .map(Body::from)
+            shared.records.add(RecordedRequest::new(&parts, sts::action(&parts, &body)));
+            sts::call(&shared.world, &shared.idp, &parts, &body).await.map(Body::from)
         }
         Err(error) if error.is::<http_body_util::LengthLimitError>() => {
             shared.records.add(RecordedRequest::new(&parts, None));
@@ -149,9 +134,7 @@ fn issuer_document(world: &World, parts: &Parts) -> Option<Response<Body>> {
         return Some(status(StatusCode::METHOD_NOT_ALLOWED));
     }
     let mut response = Response::new(Body::from(document.to_string()));
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Some(response)
 }
 

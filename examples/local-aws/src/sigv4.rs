@@ -39,18 +39,10 @@ pub(crate) enum SignatureError {
     UnsignedHeader(String),
     /// Its date is too long ago.
     #[error("Signature expired: {at} is now earlier than {limit} ({now} - 15 min.)")]
-    Expired {
-        at: String,
-        limit: String,
-        now: String,
-    },
+    Expired { at: String, limit: String, now: String },
     /// Its date is yet to come.
     #[error("Signature not yet current: {at} is still later than {limit} ({now} + 15 min.)")]
-    NotYetCurrent {
-        at: String,
-        limit: String,
-        now: String,
-    },
+    NotYetCurrent { at: String, limit: String, now: String },
     /// The secret or the request is another one.
     #[error(
         "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access \
@@ -90,17 +82,10 @@ impl Signature {
     /// The same from the two places where a signature can stand.
     pub(crate) fn read(query: &str, headers: &http::HeaderMap) -> Result<Self, SignatureError> {
         let query = decode_pairs(query);
-        let in_query = |name: &str| {
-            query
-                .iter()
-                .find(|(key, _)| key == name)
-                .map(|(_, value)| value.as_str())
-        };
+        let in_query =
+            |name: &str| query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
         let in_header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        match (
-            headers.contains_key(http::header::AUTHORIZATION),
-            in_query("X-Amz-Signature"),
-        ) {
+        match (headers.contains_key(http::header::AUTHORIZATION), in_query("X-Amz-Signature")) {
             (true, Some(_)) => Err(incomplete("Only one authentication mechanism is allowed")),
             (false, None) => Err(SignatureError::Missing),
             (true, None) => {
@@ -114,9 +99,7 @@ impl Signature {
                     rest.split(',')
                         .find_map(|part| part.trim().strip_prefix(name)?.strip_prefix('='))
                         .ok_or_else(|| {
-                            incomplete(&format!(
-                                "Authorization header requires '{name}' parameter."
-                            ))
+                            incomplete(&format!("Authorization header requires '{name}' parameter."))
                         })
                 };
                 Self::new(
@@ -132,9 +115,7 @@ impl Signature {
             (false, Some(signature)) => {
                 let member = |name: &str| {
                     in_query(name).ok_or_else(|| {
-                        incomplete(&format!(
-                            "AWS query-string parameters must include '{name}'."
-                        ))
+                        incomplete(&format!("AWS query-string parameters must include '{name}'."))
                     })
                 };
                 Self::new(
@@ -160,9 +141,7 @@ impl Signature {
         session_token: Option<&str>,
     ) -> Result<Self, SignatureError> {
         if algorithm != ALGORITHM {
-            return Err(incomplete(&format!(
-                "Unsupported AWS 'algorithm': '{algorithm}'."
-            )));
+            return Err(incomplete(&format!("Unsupported AWS 'algorithm': '{algorithm}'.")));
         }
         let scope: Vec<&str> = credential.split('/').collect();
         let &[access_key_id, scope_date, region, service, TERMINATOR] = scope.as_slice() else {
@@ -170,12 +149,10 @@ impl Signature {
                 "Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term",
             ));
         };
-        let at = PrimitiveDateTime::parse(
-            date,
-            format_description!("[year][month][day]T[hour][minute][second]Z"),
-        )
-        .map_err(|_| incomplete("Date must be in ISO-8601 'basic format'."))?
-        .assume_utc();
+        let at =
+            PrimitiveDateTime::parse(date, format_description!("[year][month][day]T[hour][minute][second]Z"))
+                .map_err(|_| incomplete("Date must be in ISO-8601 'basic format'."))?
+                .assume_utc();
         Ok(Self {
             place,
             access_key_id: access_key_id.to_owned(),
@@ -217,9 +194,7 @@ impl Signature {
     ) -> Result<(), SignatureError> {
         let (region, service) = scope;
         if self.region != region {
-            return Err(SignatureError::Scope(
-                "Credential should be scoped to a valid region.".to_owned(),
-            ));
+            return Err(SignatureError::Scope("Credential should be scoped to a valid region.".to_owned()));
         }
         if self.service != service {
             return Err(SignatureError::Scope(format!(
@@ -227,7 +202,10 @@ impl Signature {
             )));
         }
         if !self.date_text.starts_with(&self.scope_date) || self.scope_date.len() != 8 {
-            return Err(SignatureError::Scope("Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP".to_owned()));
+            return Err(SignatureError::Scope(
+                "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP"
+                    .to_owned(),
+            ));
         }
         if self.at < now - MAX_SKEW {
             return Err(SignatureError::Expired {
@@ -260,10 +238,7 @@ impl Signature {
             .map(|(key, value)| (encode(&key), encode(&value)))
             .collect();
         query.sort();
-        let query: Vec<String> = query
-            .into_iter()
-            .map(|(key, value)| format!("{key}={value}"))
-            .collect();
+        let query: Vec<String> = query.into_iter().map(|(key, value)| format!("{key}={value}")).collect();
         let mut headers = String::new();
         for name in &self.signed_headers {
             let values: Vec<String> = parts
@@ -272,10 +247,7 @@ impl Signature {
                 .iter()
                 .map(|value| {
                     let text = String::from_utf8_lossy(value.as_bytes());
-                    text.split(' ')
-                        .filter(|word| !word.is_empty())
-                        .collect::<Vec<_>>()
-                        .join(" ")
+                    text.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
                 })
                 .collect();
             if values.is_empty() {
@@ -295,31 +267,17 @@ impl Signature {
 
     fn string_to_sign(&self, canonical_request: &str) -> String {
         let hash = hex(digest::digest(&digest::SHA256, canonical_request.as_bytes()).as_ref());
-        let scope = format!(
-            "{}/{}/{}/{TERMINATOR}",
-            self.scope_date, self.region, self.service
-        );
+        let scope = format!("{}/{}/{}/{TERMINATOR}", self.scope_date, self.region, self.service);
         format!("{ALGORITHM}\n{}\n{scope}\n{hash}", self.date_text)
     }
 
     fn signing_key(&self, secret: &Secret) -> hmac::Key {
-        let first = hmac::Key::new(
-            hmac::HMAC_SHA256,
-            format!("AWS4{}", secret.expose()).as_bytes(),
-        );
-        [
-            self.scope_date.as_str(),
-            &self.region,
-            &self.service,
-            TERMINATOR,
-        ]
-        .into_iter()
-        .fold(first, |key, part| {
-            hmac::Key::new(
-                hmac::HMAC_SHA256,
-                hmac::sign(&key, part.as_bytes()).as_ref(),
-            )
-        })
+        let first = hmac::Key::new(hmac::HMAC_SHA256, format!("AWS4{}", secret.expose()).as_bytes());
+        [self.scope_date.as_str(), &self.region, &self.service, TERMINATOR]
+            .into_iter()
+            .fold(first, |key, part| {
+                hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&key, part.as_bytes()).as_ref())
+            })
     }
 }
 
@@ -328,22 +286,17 @@ fn incomplete(message: &str) -> SignatureError {
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 fn decode_hex(text: &str) -> Option<Vec<u8>> {
     if !text.is_ascii() || !text.len().is_multiple_of(2) {
         return None;
     }
-    (0..text.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok())
-        .collect()
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok()).collect()
 }
 
 #[cfg(test)]
@@ -354,10 +307,7 @@ mod tests {
     fn example() -> (Parts, OffsetDateTime) {
         let request = http::Request::get("/?Action=ListUsers&Version=2010-05-08")
             .header("host", "iam.amazonaws.com")
-            .header(
-                "content-type",
-                "application/x-www-form-urlencoded; charset=utf-8",
-            )
+            .header("content-type", "application/x-www-form-urlencoded; charset=utf-8")
             .header("x-amz-date", "20150830T123600Z")
             .header(
                 "authorization",
@@ -367,10 +317,7 @@ mod tests {
             )
             .body(())
             .unwrap();
-        (
-            request.into_parts().0,
-            time::macros::datetime!(2015-08-30 12:36:00 UTC),
-        )
+        (request.into_parts().0, time::macros::datetime!(2015-08-30 12:36:00 UTC))
     }
 
     fn secret() -> Secret {
@@ -382,10 +329,7 @@ mod tests {
         let (parts, now) = example();
         let signature = Signature::parse(&parts).unwrap();
         assert_eq!(signature.access_key_id, "AKIDEXAMPLE");
-        assert_eq!(
-            signature.verify(&secret(), &parts, b"", ("us-east-1", "iam"), now),
-            Ok(())
-        );
+        assert_eq!(signature.verify(&secret(), &parts, b"", ("us-east-1", "iam"), now), Ok(()));
     }
 
     #[test]
@@ -394,40 +338,19 @@ mod tests {
         let signature = Signature::parse(&parts).unwrap();
         let scope = ("us-east-1", "iam");
         let mismatch = Err(SignatureError::Mismatch);
-        assert_eq!(
-            signature.verify(&Secret::new("other"), &parts, b"", scope, now),
-            mismatch
-        );
-        assert_eq!(
-            signature.verify(&secret(), &parts, b"x", scope, now),
-            mismatch
-        );
-        for uri in [
-            "/",
-            "/?Action=ListUsers&Version=2010-05-09",
-            "/x?Action=ListUsers&Version=2010-05-08",
-        ] {
+        assert_eq!(signature.verify(&Secret::new("other"), &parts, b"", scope, now), mismatch);
+        assert_eq!(signature.verify(&secret(), &parts, b"x", scope, now), mismatch);
+        for uri in ["/", "/?Action=ListUsers&Version=2010-05-09", "/x?Action=ListUsers&Version=2010-05-08"] {
             let (mut other, _) = example();
             other.uri = uri.parse().unwrap();
-            assert_eq!(
-                signature.verify(&secret(), &other, b"", scope, now),
-                mismatch
-            );
+            assert_eq!(signature.verify(&secret(), &other, b"", scope, now), mismatch);
         }
         let (mut other, _) = example();
-        other
-            .headers
-            .insert("host", "iam.example.com".parse().unwrap());
-        assert_eq!(
-            signature.verify(&secret(), &other, b"", scope, now),
-            mismatch
-        );
+        other.headers.insert("host", "iam.example.com".parse().unwrap());
+        assert_eq!(signature.verify(&secret(), &other, b"", scope, now), mismatch);
         let (mut other, _) = example();
         other.headers.remove("content-type");
-        assert_eq!(
-            signature.verify(&secret(), &other, b"", scope, now),
-            mismatch
-        );
+        assert_eq!(signature.verify(&secret(), &other, b"", scope, now), mismatch);
     }
 
     #[test]
@@ -438,14 +361,8 @@ mod tests {
         assert_eq!(at(now + MAX_SKEW), Ok(()));
         assert_eq!(at(now - MAX_SKEW), Ok(()));
         let second = time::Duration::SECOND;
-        assert!(matches!(
-            at(now + MAX_SKEW + second),
-            Err(SignatureError::Expired { .. })
-        ));
-        assert!(matches!(
-            at(now - MAX_SKEW - second),
-            Err(SignatureError::NotYetCurrent { .. })
-        ));
+        assert!(matches!(at(now + MAX_SKEW + second), Err(SignatureError::Expired { .. })));
+        assert!(matches!(at(now - MAX_SKEW - second), Err(SignatureError::NotYetCurrent { .. })));
     }
 
     #[test]
@@ -463,21 +380,18 @@ mod tests {
     #[test]
     fn aws_headers_must_be_signed() {
         let (mut parts, now) = example();
-        parts
-            .headers
-            .insert("x-amz-security-token", "t".parse().unwrap());
+        parts.headers.insert("x-amz-security-token", "t".parse().unwrap());
         let signature = Signature::parse(&parts).unwrap();
         assert_eq!(
             signature.verify(&secret(), &parts, b"", ("us-east-1", "iam"), now),
-            Err(SignatureError::UnsignedHeader(
-                "x-amz-security-token".to_owned()
-            ))
+            Err(SignatureError::UnsignedHeader("x-amz-security-token".to_owned()))
         );
     }
 
     #[test]
     fn half_a_signature_is_incomplete() {
-        let whole = "AWS4-HMAC-SHA256 Credential=A/20150830/r/s/aws4_request, SignedHeaders=host, Signature=00";
+        let whole =
+            "AWS4-HMAC-SHA256 Credential=A/20150830/r/s/aws4_request, SignedHeaders=host, Signature=00";
         for text in [
             "",
             "Basic abc",
@@ -491,16 +405,10 @@ mod tests {
         ] {
             let (mut parts, _) = example();
             parts.headers.insert("authorization", text.parse().unwrap());
-            assert!(
-                matches!(Signature::parse(&parts), Err(SignatureError::Incomplete(_))),
-                "{text}"
-            );
+            assert!(matches!(Signature::parse(&parts), Err(SignatureError::Incomplete(_))), "{text}");
         }
         let (mut parts, _) = example();
         parts.headers.remove("authorization");
-        assert!(matches!(
-            Signature::parse(&parts),
-            Err(SignatureError::Missing)
-        ));
+        assert!(matches!(Signature::parse(&parts), Err(SignatureError::Missing)));
     }
 }

@@ -13,8 +13,8 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::names::{
-    AccessKeyId, AccountId, IamPath, ProviderUrl, Region, RoleName, SessionName, SourceIdentity,
-    UniqueId, UserName,
+    AccessKeyId, AccountId, IamPath, ProviderUrl, Region, RoleName, SessionName, SourceIdentity, UniqueId,
+    UserName,
 };
 use crate::policy::{IdentityPolicy, TrustPolicy};
 use crate::secret::Secret;
@@ -84,10 +84,7 @@ pub struct OutboundFederation {
 
 impl Default for OutboundFederation {
     fn default() -> Self {
-        Self {
-            enabled: true,
-            issuer_uuid: None,
-        }
+        Self { enabled: true, issuer_uuid: None }
     }
 }
 
@@ -256,15 +253,8 @@ impl User {
 
     /// With one more access key.
     #[must_use]
-    pub fn with_access_key(
-        mut self,
-        access_key_id: AccessKeyId,
-        secret_access_key: Secret,
-    ) -> Self {
-        self.access_keys.push(AccessKey {
-            access_key_id,
-            secret_access_key,
-        });
+    pub fn with_access_key(mut self, access_key_id: AccessKeyId, secret_access_key: Secret) -> Self {
+        self.access_keys.push(AccessKey { access_key_id, secret_access_key });
         self
     }
 }
@@ -305,11 +295,7 @@ pub struct WorkloadSession {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_identity: Option<SourceIdentity>,
     /// When it ends (RFC 3339); six hours after the start if not given.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        with = "time::serde::rfc3339::option"
-    )]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "time::serde::rfc3339::option")]
     pub expires_at: Option<OffsetDateTime>,
 }
 

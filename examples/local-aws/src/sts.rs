@@ -32,9 +32,7 @@ const VERSION: &str = "2011-06-15";
 pub(crate) fn is_for_us(parts: &Parts) -> bool {
     parts.uri.path() == "/"
         && (parts.method == Method::POST
-            || decode_pairs(parts.uri.query().unwrap_or_default())
-                .iter()
-                .any(|(key, _)| key == "Action"))
+            || decode_pairs(parts.uri.query().unwrap_or_default()).iter().any(|(key, _)| key == "Action"))
 }
 
 /// The action that a request asks for, if it can be read.
@@ -43,12 +41,7 @@ pub(crate) fn action(parts: &Parts, body: &[u8]) -> Option<String> {
 }
 
 /// Answers one request.
-pub(crate) async fn call(
-    world: &World,
-    idp: &Idp,
-    parts: &Parts,
-    body: &Bytes,
-) -> Response<String> {
+pub(crate) async fn call(world: &World, idp: &Idp, parts: &Parts, body: &Bytes) -> Response<String> {
     let format = Format::of(&parts.headers);
     match dispatch(world, idp, parts, body).await {
         Ok((action, fields)) => format.success(action, &fields),
@@ -58,9 +51,8 @@ pub(crate) async fn call(
 
 /// The answer to a request whose body is larger than [`MAX_BODY`].
 pub(crate) fn too_large(parts: &Parts) -> Response<String> {
-    let error = StsError::RequestEntityTooLarge(format!(
-        "the body of a request has at most {MAX_BODY} bytes"
-    ));
+    let error =
+        StsError::RequestEntityTooLarge(format!("the body of a request has at most {MAX_BODY} bytes"));
     Format::of(&parts.headers).failure(&error)
 }
 
@@ -71,9 +63,8 @@ async fn dispatch(
     body: &Bytes,
 ) -> Result<(&'static str, Fields), StsError> {
     let params = params(parts, body)?;
-    let action = params
-        .get("Action")
-        .ok_or_else(|| StsError::MissingParameter("Action is missing".to_owned()))?;
+    let action =
+        params.get("Action").ok_or_else(|| StsError::MissingParameter("Action is missing".to_owned()))?;
     let unknown = || {
         StsError::InvalidAction(format!(
             "Could not find operation {action} for version {}",
@@ -86,24 +77,15 @@ async fn dispatch(
     match action {
         "GetCallerIdentity" => {
             let caller = authenticate(world, parts, body)?;
-            Ok((
-                "GetCallerIdentity",
-                caller_identity::get_caller_identity(world, &caller),
-            ))
+            Ok(("GetCallerIdentity", caller_identity::get_caller_identity(world, &caller)))
         }
         "GetWebIdentityToken" => {
             let caller = authenticate(world, parts, body)?;
-            Ok((
-                "GetWebIdentityToken",
-                token::get_web_identity_token(world, &caller, &params)?,
-            ))
+            Ok(("GetWebIdentityToken", token::get_web_identity_token(world, &caller, &params)?))
         }
         "AssumeRole" => {
             let caller = authenticate(world, parts, body)?;
-            Ok((
-                "AssumeRole",
-                assume_role::assume_role(world, &caller, &params)?,
-            ))
+            Ok(("AssumeRole", assume_role::assume_role(world, &caller, &params)?))
         }
         "AssumeRoleWithWebIdentity" => {
             let fields = web_identity::assume_role_with_web_identity(world, idp, &params).await?;
@@ -121,8 +103,7 @@ fn params(parts: &Parts, body: &[u8]) -> Result<Params, StsError> {
             .map_err(|_| StsError::MalformedQueryString("the body is not UTF-8".to_owned()))?;
         pairs.extend(decode_pairs(body));
     }
-    Params::new(pairs)
-        .ok_or_else(|| StsError::MalformedQueryString("a parameter occurs twice".to_owned()))
+    Params::new(pairs).ok_or_else(|| StsError::MalformedQueryString("a parameter occurs twice".to_owned()))
 }
 
 /// Verifies signature, session token and time of a signed request.
@@ -130,34 +111,21 @@ fn authenticate(world: &World, parts: &Parts, body: &[u8]) -> Result<Caller, Sts
     let signature = Signature::parse(parts)?;
     let holdings = world.holdings();
     let unknown = || {
-        StsError::InvalidClientTokenId(
-            "The security token included in the request is invalid.".to_owned(),
-        )
+        StsError::InvalidClientTokenId("The security token included in the request is invalid.".to_owned())
     };
     let id = signature.access_key_id.parse().map_err(|_| unknown())?;
     let secret = &holdings.credentials.get(&id).ok_or_else(unknown)?.secret;
-    signature.verify(
-        secret,
-        parts,
-        body,
-        (world.region.as_str(), "sts"),
-        machine_now(),
-    )?;
+    signature.verify(secret, parts, body, (world.region.as_str(), "sts"), machine_now())?;
     if !matches!(parts.method, Method::GET | Method::POST) {
         return Err(SignatureError::Mismatch.into());
     }
     let token = signature.session_token.as_deref();
-    let credential = check_credential(
-        &holdings,
-        &signature.access_key_id,
-        token,
-        world.clock.now(),
-    )
-    .map_err(|error| match error {
-        CredentialError::UnknownKey | CredentialError::WrongToken => unknown(),
-        CredentialError::Expired => StsError::ExpiredToken(
-            "The security token included in the request is expired".to_owned(),
-        ),
-    })?;
+    let credential = check_credential(&holdings, &signature.access_key_id, token, world.clock.now())
+        .map_err(|error| match error {
+            CredentialError::UnknownKey | CredentialError::WrongToken => unknown(),
+            CredentialError::Expired => {
+                StsError::ExpiredToken("The security token included in the request is expired".to_owned())
+            }
+        })?;
     Caller::of(&credential, world, &holdings).ok_or_else(unknown)
 }

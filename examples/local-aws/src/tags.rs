@@ -51,8 +51,7 @@ impl Tags {
             if tags.len() == MAX_TAGS {
                 return Err(InvalidTags::TooMany);
             }
-            if !(1..=MAX_KEY_CHARS).contains(&key.chars().count()) || !key.chars().all(is_tag_char)
-            {
+            if !(1..=MAX_KEY_CHARS).contains(&key.chars().count()) || !key.chars().all(is_tag_char) {
                 return Err(InvalidTags::Key);
             }
             if value.chars().count() > MAX_VALUE_CHARS || !value.chars().all(is_tag_char) {
@@ -76,17 +75,13 @@ impl Tags {
 
     /// The tags with their keys as spelt.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0
-            .values()
-            .map(|(key, value)| (key.as_str(), value.as_str()))
+        self.0.values().map(|(key, value)| (key.as_str(), value.as_str()))
     }
 
     /// The value of a key, whatever its case.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.0
-            .get(&key.to_lowercase())
-            .map(|(_, value)| value.as_str())
+        self.0.get(&key.to_lowercase()).map(|(_, value)| value.as_str())
     }
 
     /// These tags laid over others: where both have a key, whatever its case, these win with their spelling.
@@ -112,9 +107,7 @@ impl Tags {
     /// The sum of the lengths of keys and values.
     #[must_use]
     pub(crate) fn bytes(&self) -> usize {
-        self.iter()
-            .map(|(key, value)| key.len() + value.len())
-            .sum()
+        self.iter().map(|(key, value)| key.len() + value.len()).sum()
     }
 
     /// The tags as a map from key to value.
@@ -139,15 +132,11 @@ impl<'de> Deserialize<'de> for Tags {
 
 /// `[\p{L}\p{Z}\p{N}_.:/=+\-@]`
 fn is_tag_char(c: char) -> bool {
-    c.is_alphanumeric()
-        || c == ' '
-        || (!c.is_control() && c.is_whitespace())
-        || "_.:/=+-@".contains(c)
+    c.is_alphanumeric() || c == ' ' || (!c.is_control() && c.is_whitespace()) || "_.:/=+-@".contains(c)
 }
 
 fn is_reserved(text: &str) -> bool {
-    text.get(..4)
-        .is_some_and(|head| head.eq_ignore_ascii_case("aws:"))
+    text.get(..4).is_some_and(|head| head.eq_ignore_ascii_case("aws:"))
 }
 
 #[cfg(test)]
@@ -158,25 +147,16 @@ mod tests {
     fn limits_are_those_of_iam() {
         let fifty = (0..50).map(|n| (format!("k{n}"), "v"));
         assert!(Tags::parse(fifty.clone()).is_ok());
-        assert_eq!(
-            Tags::parse(fifty.chain([("more".to_owned(), "v")])),
-            Err(InvalidTags::TooMany)
-        );
+        assert_eq!(Tags::parse(fifty.chain([("more".to_owned(), "v")])), Err(InvalidTags::TooMany));
         assert!(Tags::parse([("k".repeat(128), "v".repeat(256))]).is_ok());
         assert_eq!(Tags::parse([("k".repeat(129), "v")]), Err(InvalidTags::Key));
         assert_eq!(Tags::parse([("", "v")]), Err(InvalidTags::Key));
-        assert_eq!(
-            Tags::parse([("k", "v".repeat(257))]),
-            Err(InvalidTags::Value)
-        );
+        assert_eq!(Tags::parse([("k", "v".repeat(257))]), Err(InvalidTags::Value));
         assert_eq!(Tags::parse([("k", "a*b")]), Err(InvalidTags::Value));
         assert_eq!(Tags::parse([("k,", "v")]), Err(InvalidTags::Key));
         assert_eq!(Tags::parse([("AWS:k", "v")]), Err(InvalidTags::Reserved));
         assert_eq!(Tags::parse([("k", "aws:v")]), Err(InvalidTags::Reserved));
-        assert_eq!(
-            Tags::parse([("Team", "a"), ("team", "b")]),
-            Err(InvalidTags::Duplicate)
-        );
+        assert_eq!(Tags::parse([("Team", "a"), ("team", "b")]), Err(InvalidTags::Duplicate));
         assert!(Tags::parse([("Größe über alles", "ja: 10/2=5 @x_y-z.+")]).is_ok());
     }
 
@@ -185,9 +165,6 @@ mod tests {
         let role = Tags::parse([("Team", "role"), ("Stage", "prod")]).unwrap();
         let session = Tags::parse([("team", "session")]).unwrap();
         let merged = session.over(&role);
-        assert_eq!(
-            merged.iter().collect::<Vec<_>>(),
-            [("Stage", "prod"), ("team", "session")]
-        );
+        assert_eq!(merged.iter().collect::<Vec<_>>(), [("Stage", "prod"), ("team", "session")]);
     }
 }

@@ -9,13 +9,9 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::clock::Clock;
-use crate::credentials::{
-    Credential, Identity, NoRandomness, RoleSession, SessionCredentials, generate,
-};
+use crate::credentials::{Credential, Identity, NoRandomness, RoleSession, SessionCredentials, generate};
 use crate::issuer::{IssuerKeys, KeyFailure};
-use crate::names::{
-    AccessKeyId, AccountId, BucketName, ProviderUrl, Region, RoleArn, RoleName, UserName,
-};
+use crate::names::{AccessKeyId, AccountId, BucketName, ProviderUrl, Region, RoleArn, RoleName, UserName};
 use crate::policy::ResourcePolicy;
 use crate::state::{
     self, Body, Organization, OutboundFederation, Role, State, StateError, User, WorkloadSession,
@@ -79,10 +75,7 @@ impl World {
             region: state.region,
             secure_transport: state.secure_transport,
             organization: state.organization,
-            issuer_uuid: state
-                .outbound_federation
-                .issuer_uuid
-                .unwrap_or_else(Uuid::new_v4),
+            issuer_uuid: state.outbound_federation.issuer_uuid.unwrap_or_else(Uuid::new_v4),
             keys: OnceLock::new(),
             holdings: Mutex::new(holdings),
         })
@@ -114,21 +107,13 @@ impl World {
 
     /// The ARN of a role.
     pub(crate) fn role_arn(&self, role: &Role) -> String {
-        RoleArn {
-            account: self.account.clone(),
-            path: role.path.clone(),
-            name: role.name.clone(),
-        }
-        .to_string()
+        RoleArn { account: self.account.clone(), path: role.path.clone(), name: role.name.clone() }
+            .to_string()
     }
 
     /// The ARN of a provider.
     pub(crate) fn provider_arn(&self, url: &ProviderUrl) -> String {
-        format!(
-            "arn:aws:iam::{}:oidc-provider/{}",
-            self.account,
-            url.without_scheme()
-        )
+        format!("arn:aws:iam::{}:oidc-provider/{}", self.account, url.without_scheme())
     }
 
     /// The unique id of a role.
@@ -148,10 +133,7 @@ impl World {
     }
 
     /// Starts a session and hands out its credentials.
-    pub(crate) fn start_session(
-        &self,
-        session: RoleSession,
-    ) -> Result<SessionCredentials, NoRandomness> {
+    pub(crate) fn start_session(&self, session: RoleSession) -> Result<SessionCredentials, NoRandomness> {
         let (access_key_id, secret, token) = generate()?;
         let credentials = SessionCredentials {
             access_key_id: access_key_id.clone(),
@@ -159,14 +141,9 @@ impl World {
             session_token: token.clone(),
             expires_at: session.expires_at.into(),
         };
-        let credential = Credential {
-            secret,
-            token: Some(token),
-            identity: Identity::Session(Arc::new(session)),
-        };
-        self.holdings()
-            .credentials
-            .insert(access_key_id, credential);
+        let credential =
+            Credential { secret, token: Some(token), identity: Identity::Session(Arc::new(session)) };
+        self.holdings().credentials.insert(access_key_id, credential);
         Ok(credentials)
     }
 
@@ -220,33 +197,20 @@ impl World {
 impl Holdings {
     fn new(state: &State, now: OffsetDateTime) -> Result<Self, StateError> {
         let mut credentials = HashMap::new();
-        let mut add =
-            |id: &AccessKeyId, credential| match credentials.insert(id.clone(), credential) {
-                None => Ok(()),
-                Some(_) => Err(StateError::Contradiction(format!(
-                    "the access key {id} occurs twice"
-                ))),
-            };
+        let mut add = |id: &AccessKeyId, credential| match credentials.insert(id.clone(), credential) {
+            None => Ok(()),
+            Some(_) => Err(StateError::Contradiction(format!("the access key {id} occurs twice"))),
+        };
         for user in &state.users {
             for key in &user.access_keys {
                 let identity = Identity::User(user.name.clone());
                 add(
                     &key.access_key_id,
-                    Credential {
-                        secret: key.secret_access_key.clone(),
-                        token: None,
-                        identity,
-                    },
+                    Credential { secret: key.secret_access_key.clone(), token: None, identity },
                 )?;
             }
         }
-        let roles = unique(
-            "role",
-            state
-                .roles
-                .iter()
-                .map(|role| (role.name.clone(), role.clone())),
-        )?;
+        let roles = unique("role", state.roles.iter().map(|role| (role.name.clone(), role.clone())))?;
         for session in &state.workload_sessions {
             if !roles.contains_key(&session.role) {
                 let (name, role) = (&session.session_name, &session.role);
@@ -256,24 +220,12 @@ impl Holdings {
             }
             add(&session.access_key_id, workload_credential(session, now)?)?;
         }
-        let buckets = state
-            .buckets
-            .iter()
-            .map(|bucket| (bucket.name.clone(), Bucket::new(bucket, now)));
-        let providers = state
-            .oidc_providers
-            .iter()
-            .map(|one| (one.url.clone(), one.client_ids.clone()));
+        let buckets = state.buckets.iter().map(|bucket| (bucket.name.clone(), Bucket::new(bucket, now)));
+        let providers = state.oidc_providers.iter().map(|one| (one.url.clone(), one.client_ids.clone()));
         Ok(Self {
             outbound_enabled: state.outbound_federation.enabled,
             providers: unique("OIDC provider", providers)?,
-            users: unique(
-                "user",
-                state
-                    .users
-                    .iter()
-                    .map(|user| (user.name.clone(), user.clone())),
-            )?,
+            users: unique("user", state.users.iter().map(|user| (user.name.clone(), user.clone())))?,
             buckets: unique("bucket", buckets)?,
             roles,
             credentials,
@@ -285,31 +237,18 @@ impl Holdings {
 impl Holdings {
     /// Adds or replaces a user; the keys that it had before and has no more stop working.
     pub(crate) fn put_user(&mut self, user: User) -> Result<(), StateError> {
-        let its_own =
-            |identity: &Identity| matches!(identity, Identity::User(name) if *name == user.name);
+        let its_own = |identity: &Identity| matches!(identity, Identity::User(name) if *name == user.name);
         for key in &user.access_keys {
             let id = &key.access_key_id;
-            if self
-                .credentials
-                .get(id)
-                .is_some_and(|credential| !its_own(&credential.identity))
-            {
-                return Err(StateError::Contradiction(format!(
-                    "the access key {id} occurs twice"
-                )));
+            if self.credentials.get(id).is_some_and(|credential| !its_own(&credential.identity)) {
+                return Err(StateError::Contradiction(format!("the access key {id} occurs twice")));
             }
         }
-        self.credentials
-            .retain(|_, credential| !its_own(&credential.identity));
+        self.credentials.retain(|_, credential| !its_own(&credential.identity));
         for key in &user.access_keys {
             let identity = Identity::User(user.name.clone());
-            let credential = Credential {
-                secret: key.secret_access_key.clone(),
-                token: None,
-                identity,
-            };
-            self.credentials
-                .insert(key.access_key_id.clone(), credential);
+            let credential = Credential { secret: key.secret_access_key.clone(), token: None, identity };
+            self.credentials.insert(key.access_key_id.clone(), credential);
         }
         self.users.insert(user.name.clone(), user);
         Ok(())
@@ -327,26 +266,14 @@ impl Bucket {
             };
             (key.clone(), object)
         });
-        Self {
-            policy: bucket.policy.clone(),
-            objects: objects.collect(),
-        }
+        Self { policy: bucket.policy.clone(), objects: objects.collect() }
     }
 }
 
-fn workload_credential(
-    session: &WorkloadSession,
-    now: OffsetDateTime,
-) -> Result<Credential, StateError> {
-    let transitive: BTreeSet<String> = session
-        .transitive_tag_keys
-        .iter()
-        .map(|key| key.to_lowercase())
-        .collect();
-    if let Some(key) = transitive
-        .iter()
-        .find(|key| session.tags.get(key).is_none())
-    {
+fn workload_credential(session: &WorkloadSession, now: OffsetDateTime) -> Result<Credential, StateError> {
+    let transitive: BTreeSet<String> =
+        session.transitive_tag_keys.iter().map(|key| key.to_lowercase()).collect();
+    if let Some(key) = transitive.iter().find(|key| session.tags.get(key).is_none()) {
         let name = &session.session_name;
         return Err(StateError::Contradiction(format!(
             "the session {name} has no tag for its transitive key {key}"
@@ -376,9 +303,7 @@ fn unique<K: Ord + std::fmt::Display, V>(
     let mut map = BTreeMap::new();
     for (key, value) in pairs {
         if map.contains_key(&key) {
-            return Err(StateError::Contradiction(format!(
-                "the {what} {key} occurs twice"
-            )));
+            return Err(StateError::Contradiction(format!("the {what} {key} occurs twice")));
         }
         map.insert(key, value);
     }
@@ -388,19 +313,9 @@ fn unique<K: Ord + std::fmt::Display, V>(
 /// An id that looks like IAM's and stays the same from run to run.
 fn derived_id(prefix: &str, account: &AccountId, name: &str) -> String {
     const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
-    let hash = digest::digest(
-        &digest::SHA256,
-        format!("{account}/{prefix}/{name}").as_bytes(),
-    );
-    let tail = hash
-        .as_ref()
-        .iter()
-        .take(17)
-        .filter_map(|byte| ALPHABET.get(usize::from(byte % 32)));
-    prefix
-        .chars()
-        .chain(tail.map(|letter| char::from(*letter)))
-        .collect()
+    let hash = digest::digest(&digest::SHA256, format!("{account}/{prefix}/{name}").as_bytes());
+    let tail = hash.as_ref().iter().take(17).filter_map(|byte| ALPHABET.get(usize::from(byte % 32)));
+    prefix.chars().chain(tail.map(|letter| char::from(*letter))).collect()
 }
 
 #[cfg(test)]
@@ -410,18 +325,13 @@ mod tests {
     fn refused(change: &str) -> String {
         let text = format!(r#"{{"account": "123456789012", "region": "us-east-1", {change}}}"#);
         let state = State::parse(&text, "s").unwrap();
-        World::new(state, "http://127.0.0.1:1".to_owned())
-            .unwrap_err()
-            .to_string()
+        World::new(state, "http://127.0.0.1:1".to_owned()).unwrap_err().to_string()
     }
 
     #[test]
     fn contradictions_are_refused() {
         let bucket = r#"{"name": "bucket"}"#;
-        assert_eq!(
-            refused(&format!(r#""buckets": [{bucket}, {bucket}]"#)),
-            "the bucket bucket occurs twice"
-        );
+        assert_eq!(refused(&format!(r#""buckets": [{bucket}, {bucket}]"#)), "the bucket bucket occurs twice");
         let session = r#"{"role": "none", "session_name": "pod", "access_key_id": "ASIAEXAMPLEEXAMPLE00",
             "secret_access_key": "s", "session_token": "t"}"#;
         assert_eq!(
@@ -430,9 +340,7 @@ mod tests {
         );
         let key = r#"{"access_key_id": "AKIAEXAMPLEEXAMPLE00", "secret_access_key": "s"}"#;
         assert_eq!(
-            refused(&format!(
-                r#""users": [{{"name": "u", "access_keys": [{key}, {key}]}}]"#
-            )),
+            refused(&format!(r#""users": [{{"name": "u", "access_keys": [{key}, {key}]}}]"#)),
             "the access key AKIAEXAMPLEEXAMPLE00 occurs twice"
         );
     }

@@ -19,7 +19,10 @@ fn quickstart(arguments: &[&str]) -> Output {
         command.env(name, "http://127.0.0.1:1").env(name.to_lowercase(), "http://127.0.0.1:1");
     }
     command.env("AWS_ENDPOINT_URL", "http://127.0.0.1:1").env("AWS_ACCESS_KEY_ID", "AKIAPOISON");
-    command.env("AWS_SECRET_ACCESS_KEY", "poison").env("AWS_REGION", "eu-west-3").env("AWS_PROFILE", "poison");
+    command
+        .env("AWS_SECRET_ACCESS_KEY", "poison")
+        .env("AWS_REGION", "eu-west-3")
+        .env("AWS_PROFILE", "poison");
     command.output().unwrap()
 }
 
@@ -47,8 +50,10 @@ fn r69_r70_the_matrix_has_every_cell_and_each_is_as_it_must_be() {
     let of_agents: Vec<_> =
         rows(&report, "matrix").iter().filter(|cell| cell["agent"] != "no tags").collect();
     assert_eq!(of_agents.len(), 2 * 3 * 4 * 3);
-    let distinct: std::collections::BTreeSet<_> =
-        of_agents.iter().map(|cell| ["agent", "role", "target", "action"].map(|at| cell[at].to_string())).collect();
+    let distinct: std::collections::BTreeSet<_> = of_agents
+        .iter()
+        .map(|cell| ["agent", "role", "target", "action"].map(|at| cell[at].to_string()))
+        .collect();
     assert_eq!(distinct.len(), 72);
     for cell in rows(&report, "matrix") {
         let own = cell["target"] == "own prefix";

@@ -11,7 +11,9 @@ const RULES: &str = include_str!("../../../docs/rules.md");
 fn cited(name: &str) -> Vec<String> {
     let number = |word: &&str| {
         let (letter, digits) = word.split_at(1);
-        ["r", "w", "l"].contains(&letter) && !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+        ["r", "w", "l"].contains(&letter)
+            && !digits.is_empty()
+            && digits.bytes().all(|byte| byte.is_ascii_digit())
     };
     name.split('_').take_while(|word| !word.is_empty() && number(word)).map(str::to_uppercase).collect()
 }
@@ -70,7 +72,10 @@ fn every_rule_that_a_test_cites_is_in_the_table_with_that_test() {
     for test in tests() {
         for number in cited(&test) {
             let row = rules.get(&number);
-            assert!(row.is_some_and(|row| row.contains(&test)), "{test} cites {number}: add it to docs/rules.md");
+            assert!(
+                row.is_some_and(|row| row.contains(&test)),
+                "{test} cites {number}: add it to docs/rules.md"
+            );
         }
     }
 }

@@ -33,16 +33,11 @@ pub(crate) struct WebIdentity {
 
 impl WebIdentity {
     /// Reads signed claims at a time.
-    pub(crate) fn from_claims(
-        claims: VerifiedClaims,
-        now: OffsetDateTime,
-    ) -> Result<Self, IdpError> {
+    pub(crate) fn from_claims(claims: VerifiedClaims, now: OffsetDateTime) -> Result<Self, IdpError> {
         let claims = claims.0;
         for required in ["iss", "sub", "aud", "iat", "exp"] {
             if !claims.contains_key(required) {
-                return Err(IdpError::Invalid(format!(
-                    "Missing a required claim: {required}"
-                )));
+                return Err(IdpError::Invalid(format!("Missing a required claim: {required}")));
             }
         }
         check_times(&claims, now.unix_timestamp())?;
@@ -63,9 +58,7 @@ fn check_times(claims: &Claims, now: i64) -> Result<(), IdpError> {
     let integer = |name: &str| match claims.get(name) {
         None => Ok(None),
         Some(value) => value.as_i64().map(Some).ok_or_else(|| {
-            IdpError::Invalid(format!(
-                "The claim {name} must be an integer number of seconds"
-            ))
+            IdpError::Invalid(format!("The claim {name} must be an integer number of seconds"))
         }),
     };
     let exp = integer("exp")?.unwrap_or(i64::MIN);
@@ -74,9 +67,7 @@ fn check_times(claims: &Claims, now: i64) -> Result<(), IdpError> {
     }
     for name in ["iat", "nbf"] {
         if integer(name)?.is_some_and(|at| at.saturating_sub(TOLERANCE) > now) {
-            return Err(IdpError::Invalid(format!(
-                "The claim {name} is in the future"
-            )));
+            return Err(IdpError::Invalid(format!("The claim {name} is in the future")));
         }
     }
     Ok(())
@@ -89,13 +80,9 @@ fn audience(claims: &Claims) -> Result<String, IdpError> {
         _ => Vec::new(),
     };
     match (claims.get("azp"), all.as_slice()) {
-        (_, []) => Err(IdpError::invalid(
-            "The claim aud must be a string or a list of strings",
-        )),
+        (_, []) => Err(IdpError::invalid("The claim aud must be a string or a list of strings")),
         (None, [one]) => Ok(one.clone()),
-        (None, _) => Err(IdpError::invalid(
-            "A token with several audiences must have an azp claim",
-        )),
+        (None, _) => Err(IdpError::invalid("A token with several audiences must have an azp claim")),
         (Some(Value::String(azp)), _) => Ok(azp.clone()),
         (Some(_), _) => Err(IdpError::invalid("The claim azp must be a string")),
     }
@@ -143,10 +130,7 @@ fn session_tags(claims: &Claims) -> Result<(Tags, BTreeSet<String>), IdpError> {
         Some(_) => return Err(wrong()),
     }
     for (name, value) in claims {
-        let Some(rest) = name
-            .strip_prefix(TAGS)
-            .and_then(|rest| rest.strip_prefix('/'))
-        else {
+        let Some(rest) = name.strip_prefix(TAGS).and_then(|rest| rest.strip_prefix('/')) else {
             continue;
         };
         if let Some(key) = rest.strip_prefix("principal_tags/") {
@@ -157,14 +141,9 @@ fn session_tags(claims: &Claims) -> Result<(Tags, BTreeSet<String>), IdpError> {
     }
     let tags = Tags::parse(pairs).map_err(|error| IdpError::Invalid(error.to_string()))?;
     if transitive.iter().any(|key| tags.get(key).is_none()) {
-        return Err(IdpError::invalid(
-            "A transitive tag key of the token is not among its tags",
-        ));
+        return Err(IdpError::invalid("A transitive tag key of the token is not among its tags"));
     }
-    Ok((
-        tags,
-        transitive.iter().map(|key| key.to_lowercase()).collect(),
-    ))
+    Ok((tags, transitive.iter().map(|key| key.to_lowercase()).collect()))
 }
 
 fn source_identity(claims: &Claims) -> Result<Option<SourceIdentity>, IdpError> {
@@ -174,9 +153,7 @@ fn source_identity(claims: &Claims) -> Result<Option<SourceIdentity>, IdpError> 
             .parse()
             .map(Some)
             .map_err(|_| IdpError::invalid("The source identity of the token is malformed")),
-        Some(_) => Err(IdpError::invalid(
-            "The source identity of the token must be a string",
-        )),
+        Some(_) => Err(IdpError::invalid("The source identity of the token must be a string")),
     }
 }
 
@@ -189,20 +166,14 @@ fn roles(claims: &Claims) -> Result<Option<Vec<String>>, IdpError> {
     };
     roles
         .filter(|roles| {
-            !roles.is_empty()
-                && roles
-                    .iter()
-                    .all(|role| role.parse::<crate::names::RoleArn>().is_ok())
+            !roles.is_empty() && roles.iter().all(|role| role.parse::<crate::names::RoleArn>().is_ok())
         })
         .map(Some)
         .ok_or_else(|| IdpError::invalid("The roles claim of the token is malformed"))
 }
 
 fn strings(list: &Value) -> Option<Vec<String>> {
-    list.as_array()?
-        .iter()
-        .map(|item| item.as_str().map(str::to_owned))
-        .collect()
+    list.as_array()?.iter().map(|item| item.as_str().map(str::to_owned)).collect()
 }
 
 #[cfg(test)]
@@ -232,13 +203,9 @@ mod tests {
         for name in ["iss", "sub", "aud", "iat", "exp"] {
             let mut claims = json!({"iss": "i", "sub": "s", "aud": "a", "iat": 1, "exp": 1});
             claims.as_object_mut().unwrap().remove(name);
-            let error =
-                WebIdentity::from_claims(VerifiedClaims(claims.as_object().unwrap().clone()), NOW)
-                    .unwrap_err();
-            assert_eq!(
-                error,
-                IdpError::Invalid(format!("Missing a required claim: {name}"))
-            );
+            let error = WebIdentity::from_claims(VerifiedClaims(claims.as_object().unwrap().clone()), NOW)
+                .unwrap_err();
+            assert_eq!(error, IdpError::Invalid(format!("Missing a required claim: {name}")));
         }
     }
 
@@ -246,20 +213,13 @@ mod tests {
     fn times_have_five_minutes() {
         let now = NOW.unix_timestamp();
         assert!(read(json!({"exp": now - 300})).is_ok());
-        assert!(matches!(
-            read(json!({"exp": now - 301})),
-            Err(IdpError::Expired { .. })
-        ));
+        assert!(matches!(read(json!({"exp": now - 301})), Err(IdpError::Expired { .. })));
         for name in ["iat", "nbf"] {
             assert!(read(json!({name: now + 300})).is_ok());
             assert!(refused(json!({name: now + 301})));
         }
         for name in ["iat", "nbf", "exp"] {
-            for wrong in [
-                json!(NOW.unix_timestamp() as f64 + 0.5),
-                json!("1767225600"),
-                json!(null),
-            ] {
+            for wrong in [json!(NOW.unix_timestamp() as f64 + 0.5), json!("1767225600"), json!(null)] {
                 assert!(refused(json!({name: wrong})), "{name} {wrong}");
             }
         }
@@ -268,19 +228,9 @@ mod tests {
     #[test]
     fn azp_decides_among_audiences() {
         assert_eq!(read(json!({"aud": ["x"]})).unwrap().audience, "x");
-        assert_eq!(
-            read(json!({"aud": ["x", "y"], "azp": "y"}))
-                .unwrap()
-                .audience,
-            "y"
-        );
+        assert_eq!(read(json!({"aud": ["x", "y"], "azp": "y"})).unwrap().audience, "y");
         assert_eq!(read(json!({"aud": "x", "azp": "z"})).unwrap().audience, "z");
-        for wrong in [
-            json!({"aud": ["x", "y"]}),
-            json!({"aud": []}),
-            json!({"aud": 1}),
-            json!({"azp": 1}),
-        ] {
+        for wrong in [json!({"aud": ["x", "y"]}), json!({"aud": []}), json!({"aud": 1}), json!({"azp": 1})] {
             assert!(refused(wrong));
         }
     }
@@ -288,16 +238,14 @@ mod tests {
     #[test]
     fn subjects_are_text_or_numbers() {
         assert_eq!(read(json!({"sub": 42})).unwrap().subject, "42");
-        assert!(matches!(
-            read(json!({"sub": null})),
-            Err(IdpError::NullSubject)
-        ));
+        assert!(matches!(read(json!({"sub": null})), Err(IdpError::NullSubject)));
         assert!(refused(json!({"sub": ["s"]})));
     }
 
     #[test]
     fn both_forms_of_tags_are_read() {
-        let nested = json!({TAGS: {"principal_tags": {"Team": ["a"], "Run": ["1"]}, "transitive_tag_keys": ["team"]}});
+        let nested =
+            json!({TAGS: {"principal_tags": {"Team": ["a"], "Run": ["1"]}, "transitive_tag_keys": ["team"]}});
         let flattened = json!({
             "https://aws.amazon.com/tags/principal_tags/Team": "a",
             "https://aws.amazon.com/tags/principal_tags/Run": "1",
@@ -305,10 +253,7 @@ mod tests {
         });
         for claims in [nested, flattened] {
             let identity = read(claims).unwrap();
-            assert_eq!(
-                identity.tags.iter().collect::<Vec<_>>(),
-                [("Run", "1"), ("Team", "a")]
-            );
+            assert_eq!(identity.tags.iter().collect::<Vec<_>>(), [("Run", "1"), ("Team", "a")]);
             assert_eq!(identity.transitive, BTreeSet::from(["team".to_owned()]));
         }
     }
@@ -331,9 +276,7 @@ mod tests {
         ] {
             assert!(refused(json!({TAGS: tags})), "{tags}");
         }
-        assert!(refused(
-            json!({"https://aws.amazon.com/tags/principal_tags/k": ["v"]})
-        ));
+        assert!(refused(json!({"https://aws.amazon.com/tags/principal_tags/k": ["v"]})));
         assert!(refused(json!({
             "https://aws.amazon.com/tags/principal_tags/k": "v",
             TAGS: {"principal_tags": {"K": ["v"]}},
@@ -343,48 +286,23 @@ mod tests {
     #[test]
     fn a_source_identity_is_a_short_word() {
         assert_eq!(
-            read(json!({SOURCE_IDENTITY: "alice"}))
-                .unwrap()
-                .source_identity
-                .unwrap()
-                .as_str(),
+            read(json!({SOURCE_IDENTITY: "alice"})).unwrap().source_identity.unwrap().as_str(),
             "alice"
         );
-        assert!(
-            read(json!({SOURCE_IDENTITY: null}))
-                .unwrap()
-                .source_identity
-                .is_none()
-        );
-        for wrong in [
-            json!(""),
-            json!("a"),
-            json!("aws:x"),
-            json!("a b"),
-            json!(["alice"]),
-            json!(7),
-        ] {
+        assert!(read(json!({SOURCE_IDENTITY: null})).unwrap().source_identity.is_none());
+        for wrong in [json!(""), json!("a"), json!("aws:x"), json!("a b"), json!(["alice"]), json!(7)] {
             assert!(refused(json!({SOURCE_IDENTITY: wrong})), "{wrong}");
         }
     }
 
     #[test]
     fn roles_are_a_list_or_have_semicolons() {
-        let (a, b) = (
-            "arn:aws:iam::123456789012:role/a",
-            "arn:aws:iam::123456789012:role/p/b",
-        );
+        let (a, b) = ("arn:aws:iam::123456789012:role/a", "arn:aws:iam::123456789012:role/p/b");
         for right in [json!([a, b]), json!(format!("{a};{b}"))] {
             assert_eq!(read(json!({ROLES: right})).unwrap().roles.unwrap(), [a, b]);
         }
         assert!(read(json!({ROLES: null})).unwrap().roles.is_none());
-        for wrong in [
-            json!(""),
-            json!([]),
-            json!([1]),
-            json!({}),
-            json!(format!("{a};")),
-        ] {
+        for wrong in [json!(""), json!([]), json!([1]), json!({}), json!(format!("{a};"))] {
             assert!(refused(json!({ROLES: wrong})), "{wrong}");
         }
     }

@@ -27,11 +27,8 @@ impl ProviderKeys {
             .get("keys")
             .and_then(Value::as_array)
             .ok_or_else(|| IdpError::NoKeys("its key set has no keys".to_owned()))?;
-        let of_type = |kty: &str| {
-            keys.iter()
-                .filter(|key| key.get("kty").and_then(Value::as_str) == Some(kty))
-                .count()
-        };
+        let of_type =
+            |kty: &str| keys.iter().filter(|key| key.get("kty").and_then(Value::as_str) == Some(kty)).count();
         let mut usable = BTreeMap::new();
         for key in keys {
             let Some(kid) = key.get("kid").and_then(Value::as_str) else {
@@ -42,29 +39,19 @@ impl ProviderKeys {
                 usable.insert(kid.to_owned(), jwk);
             }
         }
-        Ok(Self {
-            usable,
-            too_many_rsa: of_type("RSA") > MAX_KEYS,
-            too_many_ec: of_type("EC") > MAX_KEYS,
-        })
+        Ok(Self { usable, too_many_rsa: of_type("RSA") > MAX_KEYS, too_many_ec: of_type("EC") > MAX_KEYS })
     }
 
     /// The key for a token: the one that its `kid` names or, without a `kid`, the only one there is. The key's own
     /// `alg` has no say; its type and curve do.
-    pub(crate) fn find(
-        &self,
-        kid: Option<&str>,
-        algorithm: Algorithm,
-    ) -> Result<DecodingKey, IdpError> {
+    pub(crate) fn find(&self, kid: Option<&str>, algorithm: Algorithm) -> Result<DecodingKey, IdpError> {
         let none = || IdpError::NoKeys("no key fits the token".to_owned());
         let crowded = match algorithm {
             Algorithm::ES256 | Algorithm::ES384 => self.too_many_ec,
             _ => self.too_many_rsa,
         };
         if crowded {
-            return Err(IdpError::NoKeys(format!(
-                "it has more than {MAX_KEYS} keys of one type"
-            )));
+            return Err(IdpError::NoKeys(format!("it has more than {MAX_KEYS} keys of one type")));
         }
         let key = match kid {
             Some(kid) => self.usable.get(kid).ok_or_else(none)?,
@@ -72,16 +59,9 @@ impl ProviderKeys {
             None => return Err(none()),
         };
         let fits = match (&key.algorithm, algorithm) {
-            (
-                AlgorithmParameters::RSA(_),
-                Algorithm::RS256 | Algorithm::RS384 | Algorithm::RS512,
-            ) => true,
-            (AlgorithmParameters::EllipticCurve(key), Algorithm::ES256) => {
-                key.curve == EllipticCurve::P256
-            }
-            (AlgorithmParameters::EllipticCurve(key), Algorithm::ES384) => {
-                key.curve == EllipticCurve::P384
-            }
+            (AlgorithmParameters::RSA(_), Algorithm::RS256 | Algorithm::RS384 | Algorithm::RS512) => true,
+            (AlgorithmParameters::EllipticCurve(key), Algorithm::ES256) => key.curve == EllipticCurve::P256,
+            (AlgorithmParameters::EllipticCurve(key), Algorithm::ES384) => key.curve == EllipticCurve::P384,
             _ => false,
         };
         if !fits {
@@ -93,9 +73,7 @@ impl ProviderKeys {
 
 fn usable_key(key: &Value) -> Option<Jwk> {
     let mut key = key.as_object()?.clone();
-    let for_signing = key
-        .get("use")
-        .is_none_or(|purpose| purpose.as_str() != Some("enc"));
+    let for_signing = key.get("use").is_none_or(|purpose| purpose.as_str() != Some("enc"));
     if !for_signing || key.contains_key("key_ops") {
         return None;
     }
@@ -124,10 +102,7 @@ mod tests {
     }
 
     fn found(keys: &[Value], kid: Option<&str>) -> bool {
-        ProviderKeys::parse(&json!({"keys": keys}))
-            .unwrap()
-            .find(kid, Algorithm::ES256)
-            .is_ok()
+        ProviderKeys::parse(&json!({"keys": keys})).unwrap().find(kid, Algorithm::ES256).is_ok()
     }
 
     #[test]
@@ -152,10 +127,7 @@ mod tests {
         nameless.as_object_mut().unwrap().remove("kid");
         assert!(!found(&[nameless], None));
         assert!(!found(&[with(ec("a"), "use", json!("enc"))], Some("a")));
-        assert!(!found(
-            &[with(ec("a"), "key_ops", json!(["verify"]))],
-            Some("a")
-        ));
+        assert!(!found(&[with(ec("a"), "key_ops", json!(["verify"]))], Some("a")));
         assert!(!found(&[with(ec("a"), "crv", json!("P-384"))], Some("a")));
         assert!(!found(&[json!("no key")], None));
         let symmetric = json!({"kty": "oct", "k": "AAAA", "kid": "a"});
@@ -171,10 +143,8 @@ mod tests {
 
     #[test]
     fn too_many_keys_of_one_type_spoil_that_type_only() {
-        let many_rsa: Vec<Value> = (0..101)
-            .map(|n| json!({"kty": "RSA", "kid": n.to_string()}))
-            .chain([ec("a")])
-            .collect();
+        let many_rsa: Vec<Value> =
+            (0..101).map(|n| json!({"kty": "RSA", "kid": n.to_string()})).chain([ec("a")]).collect();
         assert!(found(&many_rsa, Some("a")));
         let many_ec: Vec<Value> = (0..101).map(|n| ec(&n.to_string())).collect();
         assert!(!found(&many_ec, Some("1")));
@@ -183,13 +153,7 @@ mod tests {
 
     #[test]
     fn a_key_set_has_keys() {
-        assert!(matches!(
-            ProviderKeys::parse(&json!({})),
-            Err(IdpError::NoKeys(_))
-        ));
-        assert!(matches!(
-            ProviderKeys::parse(&json!([])),
-            Err(IdpError::NoKeys(_))
-        ));
+        assert!(matches!(ProviderKeys::parse(&json!({})), Err(IdpError::NoKeys(_))));
+        assert!(matches!(ProviderKeys::parse(&json!([])), Err(IdpError::NoKeys(_))));
     }
 }

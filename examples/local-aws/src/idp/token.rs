@@ -31,37 +31,21 @@ impl<'t> UnverifiedToken<'t> {
             )
         };
         let header = jsonwebtoken::decode_header(text).map_err(|_| broken())?;
-        let supported = [
-            Algorithm::RS256,
-            Algorithm::RS384,
-            Algorithm::RS512,
-            Algorithm::ES256,
-            Algorithm::ES384,
-        ];
+        let supported =
+            [Algorithm::RS256, Algorithm::RS384, Algorithm::RS512, Algorithm::ES256, Algorithm::ES384];
         if !supported.contains(&header.alg) {
-            return Err(IdpError::invalid(
-                "Token signature algorithm is not supported",
-            ));
+            return Err(IdpError::invalid("Token signature algorithm is not supported"));
         }
         if header.crit.is_some() {
-            return Err(IdpError::invalid(
-                "Token header has critical members that are not understood",
-            ));
+            return Err(IdpError::invalid("Token header has critical members that are not understood"));
         }
-        let claims: Claims = jsonwebtoken::dangerous::insecure_decode(text)
-            .map_err(|_| broken())?
-            .claims;
+        let claims: Claims = jsonwebtoken::dangerous::insecure_decode(text).map_err(|_| broken())?.claims;
         let issuer = claims
             .get("iss")
             .and_then(Value::as_str)
             .ok_or_else(|| IdpError::invalid("Missing a required claim: iss"))?
             .to_owned();
-        Ok(Self {
-            text,
-            header,
-            issuer,
-            claims,
-        })
+        Ok(Self { text, header, issuer, claims })
     }
 
     /// Whom the token says it is from.
@@ -90,11 +74,7 @@ mod tests {
     use super::*;
 
     fn refusal(header: &str, claims: &str) -> String {
-        let text = format!(
-            "{}.{}.AA",
-            URL_SAFE_NO_PAD.encode(header),
-            URL_SAFE_NO_PAD.encode(claims)
-        );
+        let text = format!("{}.{}.AA", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
         UnverifiedToken::parse(&text).unwrap_err().to_string()
     }
 
@@ -102,29 +82,17 @@ mod tests {
     fn only_five_algorithms_are_heard_of() {
         for name in ["none", "HS256", "PS256", "EdDSA", "ES512"] {
             let text = refusal(&format!(r#"{{"alg":"{name}"}}"#), r#"{"iss":"x"}"#);
-            assert!(
-                text.contains("not supported") || text.contains("not a valid JWT"),
-                "{name}: {text}"
-            );
+            assert!(text.contains("not supported") || text.contains("not a valid JWT"), "{name}: {text}");
         }
     }
 
     #[test]
     fn what_is_no_token_is_refused() {
         for text in ["", "a.b", "a.b.c", "a.b.c.d", "....", "é.é.é"] {
-            assert!(
-                matches!(UnverifiedToken::parse(text), Err(IdpError::Invalid(_))),
-                "{text}"
-            );
+            assert!(matches!(UnverifiedToken::parse(text), Err(IdpError::Invalid(_))), "{text}");
         }
-        assert_eq!(
-            refusal(r#"{"alg":"ES256"}"#, "{}"),
-            "Missing a required claim: iss"
-        );
-        assert_eq!(
-            refusal(r#"{"alg":"ES256"}"#, r#"{"iss":1}"#),
-            "Missing a required claim: iss"
-        );
+        assert_eq!(refusal(r#"{"alg":"ES256"}"#, "{}"), "Missing a required claim: iss");
+        assert_eq!(refusal(r#"{"alg":"ES256"}"#, r#"{"iss":1}"#), "Missing a required claim: iss");
         assert!(refusal(r#"{"alg":"ES256","crit":["x"]}"#, r#"{"iss":"x"}"#).contains("critical"));
         assert!(refusal(r#"{"alg":"ES256"}"#, "[]").contains("not a valid JWT"));
     }

@@ -70,10 +70,9 @@ impl CaseRequest {
         }
         Request {
             principal: match &self.principal {
-                CasePrincipal::Aws { account, arns } => Principal::Aws {
-                    account: account.clone(),
-                    arns: arns.clone(),
-                },
+                CasePrincipal::Aws { account, arns } => {
+                    Principal::Aws { account: account.clone(), arns: arns.clone() }
+                }
                 CasePrincipal::Federated(name) => Principal::Federated(name.clone()),
                 CasePrincipal::Service(name) => Principal::Service(name.clone()),
                 CasePrincipal::Anonymous => Principal::Anonymous,
@@ -103,10 +102,7 @@ where
 fn decide(case: &Case) -> Result<Decision, PolicyError> {
     let request = case.request.request();
     let identity = |policies: &[Value]| -> Result<Vec<IdentityPolicy>, PolicyError> {
-        policies
-            .iter()
-            .map(|policy| parse(policy, IdentityPolicy::parse))
-            .collect()
+        policies.iter().map(|policy| parse(policy, IdentityPolicy::parse)).collect()
     };
     let session = match &case.session {
         Some(policies) => Some(identity(policies)?),
@@ -127,21 +123,11 @@ fn decide(case: &Case) -> Result<Decision, PolicyError> {
                 Some(policy) => Some(parse(policy, ResourcePolicy::parse)?),
                 None => None,
             };
-            decide_same_account(
-                &identity(&case.policies)?,
-                resource.as_ref(),
-                session.as_deref(),
-                &request,
-            )
+            decide_same_account(&identity(&case.policies)?, resource.as_ref(), session.as_deref(), &request)
         }
         Evaluate::AssumeRole => {
             let trust = parse(case.resource_policy.as_ref().unwrap(), TrustPolicy::parse)?;
-            decide_assume_role(
-                &identity(&case.policies)?,
-                &trust,
-                session.as_deref(),
-                &request,
-            )
+            decide_assume_role(&identity(&case.policies)?, &trust, session.as_deref(), &request)
         }
     })
 }
@@ -162,10 +148,7 @@ fn documented_cases() {
         };
         if got != case.expect {
             let error = decide(case).err();
-            wrong.push(format!(
-                "{}: {got:?}, not {:?} ({error:?})",
-                case.name, case.expect
-            ));
+            wrong.push(format!("{}: {got:?}, not {:?} ({error:?})", case.name, case.expect));
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
@@ -176,11 +159,7 @@ fn the_table_denies_more_than_it_allows() {
     let cases: Vec<Case> = serde_json::from_str(TABLE).unwrap();
     let names: HashSet<&str> = cases.iter().map(|case| case.name.as_str()).collect();
     assert_eq!(names.len(), cases.len(), "a name is used twice");
-    assert!(
-        cases
-            .iter()
-            .all(|case| case.source.starts_with("https://docs.aws.amazon.com/"))
-    );
+    assert!(cases.iter().all(|case| case.source.starts_with("https://docs.aws.amazon.com/")));
     let count = |expect| cases.iter().filter(|case| case.expect == expect).count();
     let denied = count(Expect::ExplicitDeny) + count(Expect::ImplicitDeny);
     assert!(cases.len() >= 70);

@@ -30,9 +30,7 @@ impl Operand {
             Comparison::Equal | Comparison::EqualIgnoreCase => {
                 Template::parse(source, version, Wildcards::Literal).map(Self::Template)
             }
-            Comparison::Like => {
-                Template::parse(source, version, Wildcards::Match).map(Self::Template)
-            }
+            Comparison::Like => Template::parse(source, version, Wildcards::Match).map(Self::Template),
             Comparison::Arn => {
                 let template = Template::parse(source, version, Wildcards::Match)?;
                 if template.has_variable() || template.colons_before_variable() >= 5 {
@@ -63,9 +61,7 @@ impl Operand {
     fn source(&self) -> &str {
         match self {
             Self::Template(template) => template.source(),
-            Self::Number { source, .. }
-            | Self::Bool { source, .. }
-            | Self::Network { source, .. } => source,
+            Self::Number { source, .. } | Self::Bool { source, .. } | Self::Network { source, .. } => source,
         }
     }
 
@@ -73,9 +69,7 @@ impl Operand {
     /// variable has no value or the request's value is of another type.
     fn compare(&self, comparison: Comparison, value: &str, context: &Context) -> Option<bool> {
         match (self, comparison) {
-            (Self::Template(template), Comparison::Equal) => {
-                Some(text(&template.resolve(context)?) == value)
-            }
+            (Self::Template(template), Comparison::Equal) => Some(text(&template.resolve(context)?) == value),
             (Self::Template(template), Comparison::EqualIgnoreCase) => {
                 let expected = text(&template.resolve(context)?);
                 Some(expected.to_lowercase() == value.to_lowercase())
@@ -93,9 +87,7 @@ impl Operand {
                 Some(order.holds(date(value)?, *right))
             }
             (Self::Bool { value: right, .. }, Comparison::Bool) => Some(boolean(value)? == *right),
-            (Self::Network { network, .. }, Comparison::Ip) => {
-                Some(network.contains(value.parse().ok()?))
-            }
+            (Self::Network { network, .. }, Comparison::Ip) => Some(network.contains(value.parse().ok()?)),
             _ => None,
         }
     }
@@ -122,15 +114,10 @@ fn text(tokens: &[Token]) -> String {
 /// Compares the six components of an ARN one by one; only the last may hold colons.
 fn arn_matches(pattern: &[Token], arn: &str) -> bool {
     let parts: Vec<&str> = arn.splitn(6, ':').collect();
-    let patterns: Vec<&[Token]> = pattern
-        .splitn(6, |token| *token == Token::Char(':'))
-        .collect();
+    let patterns: Vec<&[Token]> = pattern.splitn(6, |token| *token == Token::Char(':')).collect();
     parts.len() == 6
         && patterns.len() == 6
-        && patterns
-            .iter()
-            .zip(parts)
-            .all(|(pattern, part)| matches_str(pattern, part))
+        && patterns.iter().zip(parts).all(|(pattern, part)| matches_str(pattern, part))
 }
 
 /// One operator and one key with the values it is compared with.
@@ -156,12 +143,9 @@ pub(super) struct Condition {
 impl Condition {
     /// Whether the condition holds for a statement of that effect.
     pub(super) fn holds(&self, effect: Effect, context: &Context) -> bool {
-        self.groups.iter().all(|group| {
-            group
-                .tests
-                .iter()
-                .all(|test| test.holds(&group.operator, effect, context))
-        })
+        self.groups
+            .iter()
+            .all(|group| group.tests.iter().all(|test| test.holds(&group.operator, effect, context)))
     }
 }
 
@@ -194,13 +178,7 @@ impl Test {
     }
 
     /// Whether one value of the request satisfies the operator.
-    fn one_holds(
-        &self,
-        operator: &Operator,
-        effect: Effect,
-        value: &str,
-        context: &Context,
-    ) -> bool {
+    fn one_holds(&self, operator: &Operator, effect: Effect, value: &str, context: &Context) -> bool {
         let mut unknown = false;
         let mut equal = false;
         for operand in self.operands.iter() {
@@ -279,9 +257,7 @@ impl<'de> Visitor<'de> for ConditionVisitor {
         let mut groups: Vec<(Operator, RawTests)> = Vec::new();
         while let Some(Text(name)) = map.next_key()? {
             let operator = Operator::parse(&name).ok_or_else(|| {
-                A::Error::custom(format!(
-                    "unknown or unsupported condition operator {name:?}"
-                ))
+                A::Error::custom(format!("unknown or unsupported condition operator {name:?}"))
             })?;
             if groups.iter().any(|(other, _)| other.name == name) {
                 return Err(A::Error::custom(format!("duplicate operator {name:?}")));

@@ -119,10 +119,7 @@ mod tests {
         let mut context = Context::new();
         context.insert("aws:PrincipalTag/Team", ["a".to_owned()]);
         context.insert("AWS:principaltag/team", ["b".to_owned()]);
-        assert_eq!(
-            context.get("aws:principalTAG/TEAM"),
-            Some(&["b".to_owned()][..])
-        );
+        assert_eq!(context.get("aws:principalTAG/TEAM"), Some(&["b".to_owned()][..]));
         assert_eq!(context.single("aws:PrincipalTag/TEAM"), Some("b"));
     }
 

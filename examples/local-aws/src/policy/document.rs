@@ -123,9 +123,7 @@ impl Serialize for Document {
 pub(super) fn fill<T, E: Error>(slot: &mut Option<T>, name: &str, value: T) -> Result<(), E> {
     match slot.replace(value) {
         None => Ok(()),
-        Some(_) => Err(E::custom(format!(
-            "duplicate or conflicting element `{name}`"
-        ))),
+        Some(_) => Err(E::custom(format!("duplicate or conflicting element `{name}`"))),
     }
 }
 
@@ -165,14 +163,9 @@ impl<'de> Visitor<'de> for PolicyVisitor {
                 }
                 sids.push(sid.clone());
             }
-            raw.build(self.0, version.unwrap_or(Version::V2008))
-                .map_err(fail)
+            raw.build(self.0, version.unwrap_or(Version::V2008)).map_err(fail)
         })?;
-        Ok(Document {
-            version,
-            id: id.map(|Text(id)| id),
-            statements,
-        })
+        Ok(Document { version, id: id.map(|Text(id)| id), statements })
     }
 }
 
@@ -182,10 +175,7 @@ impl<'de> Deserialize<'de> for Version {
         match version.as_str() {
             "2008-10-17" => Ok(Self::V2008),
             "2012-10-17" => Ok(Self::V2012),
-            other => Err(D::Error::unknown_variant(
-                other,
-                &["2008-10-17", "2012-10-17"],
-            )),
+            other => Err(D::Error::unknown_variant(other, &["2008-10-17", "2012-10-17"])),
         }
     }
 }

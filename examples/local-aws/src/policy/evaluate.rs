@@ -18,10 +18,7 @@ pub(super) enum Effect {
 
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "an access decision is matched on in full"
-)]
+#[expect(clippy::exhaustive_enums, reason = "an access decision is matched on in full")]
 pub enum Decision {
     /// A statement allows it, and none denies it.
     Allow,
@@ -110,11 +107,7 @@ pub fn decide_assume_role(
     request: &Request,
 ) -> Decision {
     let decision = decide(identity, Some(&trust.0), session, request);
-    if decision.is_allowed() {
-        evaluate_trust(trust, request)
-    } else {
-        decision
-    }
+    if decision.is_allowed() { evaluate_trust(trust, request) } else { decision }
 }
 
 fn decide(
@@ -126,23 +119,17 @@ fn decide(
     let by_identity = identity_verdict(identity, request);
     let by_resource = verdict(resource.into_iter(), request);
     let by_session = session.map(|policies| identity_verdict(policies, request));
-    if by_identity == Verdict::Denied
-        || by_resource == Verdict::Denied
-        || by_session == Some(Verdict::Denied)
+    if by_identity == Verdict::Denied || by_resource == Verdict::Denied || by_session == Some(Verdict::Denied)
     {
         return Decision::ExplicitDeny;
     }
     if by_resource == Verdict::Granted(Grant::Session) {
         return Decision::Allow;
     }
-    let granted = by_resource == Verdict::Granted(Grant::Identity)
-        || matches!(by_identity, Verdict::Granted(_));
+    let granted =
+        by_resource == Verdict::Granted(Grant::Identity) || matches!(by_identity, Verdict::Granted(_));
     let limited = by_session == Some(Verdict::Silent);
-    if granted && !limited {
-        Decision::Allow
-    } else {
-        Decision::ImplicitDeny
-    }
+    if granted && !limited { Decision::Allow } else { Decision::ImplicitDeny }
 }
 
 fn identity_verdict(policies: &[IdentityPolicy], request: &Request) -> Verdict {
@@ -178,24 +165,14 @@ impl Statement {
             Some(element) => element.value.matches(&request.principal)?,
         };
         let applies = self.action_matches(&request.action)
-            && self
-                .resource
-                .as_ref()
-                .is_none_or(|resource| self.resource_matches(resource, request))
-            && self
-                .condition
-                .as_ref()
-                .is_none_or(|condition| condition.holds(self.effect, &request.context));
+            && self.resource.as_ref().is_none_or(|resource| self.resource_matches(resource, request))
+            && self.condition.as_ref().is_none_or(|condition| condition.holds(self.effect, &request.context));
         applies.then_some(grant)
     }
 
     fn action_matches(&self, action: &str) -> bool {
         let action = action.to_ascii_lowercase();
-        let listed = self
-            .action
-            .value
-            .iter()
-            .any(|pattern| matches_str(&pattern.tokens, &action));
+        let listed = self.action.value.iter().any(|pattern| matches_str(&pattern.tokens, &action));
         listed != self.action.negated
     }
 
@@ -223,10 +200,8 @@ mod tests {
 
     #[test]
     fn nothing_allows_an_oversized_request() {
-        let policy = IdentityPolicy::parse(
-            r#"{"Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}"#,
-        )
-        .unwrap();
+        let policy =
+            IdentityPolicy::parse(r#"{"Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}"#).unwrap();
         let mut request = Request {
             principal: Principal::Anonymous,
             action: "s3:GetObject".to_owned(),
@@ -236,15 +211,9 @@ mod tests {
         let policies = [policy];
         assert_eq!(evaluate_identity(&policies, &request), Decision::Allow);
         request.resource.push_str(&"x".repeat(100));
-        assert_eq!(
-            evaluate_identity(&policies, &request),
-            Decision::ImplicitDeny
-        );
+        assert_eq!(evaluate_identity(&policies, &request), Decision::ImplicitDeny);
         request.resource = "arn:aws:s3:::b".to_owned();
         request.context.insert("aws:x", ["x".repeat(4097)]);
-        assert_eq!(
-            evaluate_identity(&policies, &request),
-            Decision::ImplicitDeny
-        );
+        assert_eq!(evaluate_identity(&policies, &request), Decision::ImplicitDeny);
     }
 }

@@ -25,16 +25,9 @@ impl<T> OneOrMany<T> {
     }
 
     /// The same list of something else.
-    pub(super) fn try_map<U, E>(
-        self,
-        convert: impl FnMut(T) -> Result<U, E>,
-    ) -> Result<OneOrMany<U>, E> {
+    pub(super) fn try_map<U, E>(self, convert: impl FnMut(T) -> Result<U, E>) -> Result<OneOrMany<U>, E> {
         Ok(OneOrMany {
-            items: self
-                .items
-                .into_iter()
-                .map(convert)
-                .collect::<Result<_, _>>()?,
+            items: self.items.into_iter().map(convert).collect::<Result<_, _>>()?,
             bare: self.bare,
         })
     }
@@ -63,27 +56,19 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ListVisitor<T> {
     }
 
     fn visit_bool<E: Error>(self, value: bool) -> Result<Self::Value, E> {
-        one(T::deserialize(serde::de::value::BoolDeserializer::new(
-            value,
-        )))
+        one(T::deserialize(serde::de::value::BoolDeserializer::new(value)))
     }
 
     fn visit_i64<E: Error>(self, value: i64) -> Result<Self::Value, E> {
-        one(T::deserialize(serde::de::value::I64Deserializer::new(
-            value,
-        )))
+        one(T::deserialize(serde::de::value::I64Deserializer::new(value)))
     }
 
     fn visit_u64<E: Error>(self, value: u64) -> Result<Self::Value, E> {
-        one(T::deserialize(serde::de::value::U64Deserializer::new(
-            value,
-        )))
+        one(T::deserialize(serde::de::value::U64Deserializer::new(value)))
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Self::Value, E> {
-        one(T::deserialize(serde::de::value::F64Deserializer::new(
-            value,
-        )))
+        one(T::deserialize(serde::de::value::F64Deserializer::new(value)))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
@@ -106,10 +91,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ListVisitor<T> {
 }
 
 fn one<T, E>(item: Result<T, E>) -> Result<OneOrMany<T>, E> {
-    item.map(|item| OneOrMany {
-        items: vec![item],
-        bare: true,
-    })
+    item.map(|item| OneOrMany { items: vec![item], bare: true })
 }
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
@@ -135,9 +117,7 @@ impl TextVisitor {
         if self.scalars {
             Ok(text)
         } else {
-            Err(E::custom(format!(
-                "invalid type: {kind}, expected a string"
-            )))
+            Err(E::custom(format!("invalid type: {kind}, expected a string")))
         }
     }
 }
@@ -175,16 +155,12 @@ impl Visitor<'_> for TextVisitor {
 
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer
-            .deserialize_str(TextVisitor { scalars: false })
-            .map(Self)
+        deserializer.deserialize_str(TextVisitor { scalars: false }).map(Self)
     }
 }
 
 impl<'de> Deserialize<'de> for Scalar {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer
-            .deserialize_any(TextVisitor { scalars: true })
-            .map(Self)
+        deserializer.deserialize_any(TextVisitor { scalars: true }).map(Self)
     }
 }

@@ -102,13 +102,7 @@ impl Operator {
                 }
             }
         };
-        Some(Self {
-            name: name.to_owned(),
-            comparison,
-            negated,
-            if_exists,
-            quantifier,
-        })
+        Some(Self { name: name.to_owned(), comparison, negated, if_exists, quantifier })
     }
 }
 
@@ -153,11 +147,7 @@ mod tests {
                     assert_eq!(operator.name, full);
                     assert_eq!(operator.negated, negated, "{full}");
                     assert_eq!(operator.if_exists, !suffix.is_empty(), "{full}");
-                    assert_eq!(
-                        operator.quantifier == Quantifier::Single,
-                        prefix.is_empty(),
-                        "{full}"
-                    );
+                    assert_eq!(operator.quantifier == Quantifier::Single, prefix.is_empty(), "{full}");
                 }
             }
         }

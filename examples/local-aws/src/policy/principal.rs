@@ -99,11 +99,9 @@ impl AwsPrincipal {
         match &self.0 {
             AwsEntry::Everyone => Some(Grant::Identity),
             AwsEntry::Account { id, .. } => (id == account).then_some(Grant::Account),
-            AwsEntry::Arn { source, session } => arns.contains(source).then_some(if *session {
-                Grant::Session
-            } else {
-                Grant::Identity
-            }),
+            AwsEntry::Arn { source, session } => {
+                arns.contains(source).then_some(if *session { Grant::Session } else { Grant::Identity })
+            }
         }
     }
 }
@@ -115,20 +113,13 @@ fn is_account(text: &str) -> bool {
 impl PrincipalSet {
     /// How the element names the principal, at its most direct; `None` where it does not.
     pub(super) fn matches(&self, principal: &Principal) -> Option<Grant> {
-        let Self::Named {
-            aws,
-            federated,
-            service,
-        } = self
-        else {
+        let Self::Named { aws, federated, service } = self else {
             return Some(Grant::Identity);
         };
         match principal {
-            Principal::Aws { account, arns } => aws
-                .iter()
-                .flat_map(OneOrMany::iter)
-                .filter_map(|entry| entry.matches(account, arns))
-                .max(),
+            Principal::Aws { account, arns } => {
+                aws.iter().flat_map(OneOrMany::iter).filter_map(|entry| entry.matches(account, arns)).max()
+            }
             Principal::Federated(name) => listed(federated.as_ref(), name),
             Principal::Service(name) => listed(service.as_ref(), name),
             Principal::Anonymous => self.has_everyone().then_some(Grant::Identity),
@@ -141,9 +132,8 @@ impl PrincipalSet {
     pub(super) fn exempts(&self, principal: &Principal) -> bool {
         match (self, principal) {
             (Self::Named { aws: Some(aws), .. }, Principal::Aws { account, arns }) => {
-                let account_listed = aws
-                    .iter()
-                    .any(|entry| entry.matches(account, &[]) == Some(Grant::Account));
+                let account_listed =
+                    aws.iter().any(|entry| entry.matches(account, &[]) == Some(Grant::Account));
                 let arn_listed = |arn: &String| aws.iter().any(|entry| entry.source() == arn);
                 account_listed && arns.iter().all(arn_listed)
             }
@@ -156,19 +146,15 @@ impl PrincipalSet {
     pub(super) fn has_everyone(&self) -> bool {
         match self {
             Self::Everyone => true,
-            Self::Named { aws, .. } => aws
-                .iter()
-                .flat_map(OneOrMany::iter)
-                .any(|entry| entry.0 == AwsEntry::Everyone),
+            Self::Named { aws, .. } => {
+                aws.iter().flat_map(OneOrMany::iter).any(|entry| entry.0 == AwsEntry::Everyone)
+            }
         }
     }
 }
 
 fn listed(names: Option<&OneOrMany<Named>>, name: &str) -> Option<Grant> {
-    names?
-        .iter()
-        .any(|entry| entry.0 == name)
-        .then_some(Grant::Identity)
+    names?.iter().any(|entry| entry.0 == name).then_some(Grant::Identity)
 }
 
 impl Serialize for AwsPrincipal {
@@ -188,11 +174,7 @@ impl Serialize for PrincipalSet {
         use serde::ser::SerializeMap;
         match self {
             Self::Everyone => serializer.serialize_str("*"),
-            Self::Named {
-                aws,
-                federated,
-                service,
-            } => {
+            Self::Named { aws, federated, service } => {
                 let mut map = serializer.serialize_map(None)?;
                 if let Some(aws) = aws {
                     map.serialize_entry("AWS", aws)?;
@@ -239,19 +221,13 @@ impl<'de> Visitor<'de> for SetVisitor {
                 }
             };
             if duplicate {
-                return Err(A::Error::custom(format!(
-                    "duplicate principal kind {kind:?}"
-                )));
+                return Err(A::Error::custom(format!("duplicate principal kind {kind:?}")));
             }
         }
         if aws.is_none() && federated.is_none() && service.is_none() {
             return Err(A::Error::custom("a principal element that names nobody"));
         }
-        Ok(PrincipalSet::Named {
-            aws,
-            federated,
-            service,
-        })
+        Ok(PrincipalSet::Named { aws, federated, service })
     }
 }
 
@@ -274,9 +250,7 @@ impl<'de> Deserialize<'de> for Named {
         let Text(name) = Text::deserialize(deserializer)?;
         let plain = |c: char| c.is_ascii_graphic() && !"*?${}".contains(c);
         if name.is_empty() || !name.chars().all(plain) {
-            return Err(D::Error::custom(format!(
-                "{name:?} is no name of a service or identity provider"
-            )));
+            return Err(D::Error::custom(format!("{name:?} is no name of a service or identity provider")));
         }
         Ok(Self(name))
     }
@@ -329,10 +303,8 @@ mod tests {
             r#"{"AWS":["123456789012","arn:aws:sts::123456789012:assumed-role/a/b","*"]}"#,
         )
         .unwrap();
-        let principal = |arn: &str| Principal::Aws {
-            account: "123456789012".to_owned(),
-            arns: vec![arn.to_owned()],
-        };
+        let principal =
+            |arn: &str| Principal::Aws { account: "123456789012".to_owned(), arns: vec![arn.to_owned()] };
         assert_eq!(
             set.matches(&principal("arn:aws:sts::123456789012:assumed-role/a/b")),
             Some(Grant::Session)

@@ -118,9 +118,7 @@ impl RawStatement {
         let action = self.action.ok_or("neither Action nor NotAction")?;
         let action = Element {
             negated: action.negated,
-            value: action
-                .value
-                .try_map(|Text(source)| ActionPattern::parse(source))?,
+            value: action.value.try_map(|Text(source)| ActionPattern::parse(source))?,
         };
         let resource = match (kind, self.resource) {
             (Kind::Trust, Some(_)) => return Err("a trust policy has no Resource".to_owned()),
@@ -128,23 +126,14 @@ impl RawStatement {
             (_, None) => return Err("neither Resource nor NotResource".to_owned()),
             (_, Some(element)) => Some(Element {
                 negated: element.negated,
-                value: element
-                    .value
-                    .try_map(|Text(source)| parse_resource(source, version))?,
+                value: element.value.try_map(|Text(source)| parse_resource(source, version))?,
             }),
         };
         let condition = match self.condition {
             Some(condition) => Some(condition.build(version)?),
             None => None,
         };
-        Ok(Statement {
-            sid: self.sid,
-            effect,
-            principal: self.principal,
-            action,
-            resource,
-            condition,
-        })
+        Ok(Statement { sid: self.sid, effect, principal: self.principal, action, resource, condition })
     }
 }
 
@@ -157,12 +146,8 @@ fn check_principal(
         (Kind::Identity, Some(_)) => Err("an identity policy has no Principal or NotPrincipal"),
         (Kind::Identity, None) => Ok(()),
         (_, None) => Err("no Principal"),
-        (Kind::Trust, Some(element)) if element.negated => {
-            Err("a trust policy has no NotPrincipal")
-        }
-        (_, Some(element)) if element.negated && effect == Effect::Allow => {
-            Err("NotPrincipal with Allow")
-        }
+        (Kind::Trust, Some(element)) if element.negated => Err("a trust policy has no NotPrincipal"),
+        (_, Some(element)) if element.negated && effect == Effect::Allow => Err("NotPrincipal with Allow"),
         (_, Some(element)) if element.negated && element.value.has_everyone() => {
             Err("NotPrincipal with \"*\"")
         }
@@ -263,16 +248,7 @@ mod tests {
         for good in ["*", "s3:*", "s3:Get?bject", "execute-api:Invoke"] {
             assert!(ActionPattern::parse(good.to_owned()).is_ok(), "{good}");
         }
-        for bad in [
-            "",
-            "s3",
-            ":Get",
-            "s3:",
-            "*:*",
-            "s3:Get Object",
-            "s3:${aws:x}",
-            "**",
-        ] {
+        for bad in ["", "s3", ":Get", "s3:", "*:*", "s3:Get Object", "s3:${aws:x}", "**"] {
             assert!(ActionPattern::parse(bad.to_owned()).is_err(), "{bad}");
         }
     }
@@ -280,11 +256,7 @@ mod tests {
     #[test]
     fn resources() {
         let parse = |source: &str| parse_resource(source.to_owned(), Version::V2012);
-        for good in [
-            "*",
-            "arn:aws:s3:::b/${aws:x}/*",
-            "arn:aws:sqs:r:*:${aws:x}-q:${aws:y}",
-        ] {
+        for good in ["*", "arn:aws:s3:::b/${aws:x}/*", "arn:aws:sqs:r:*:${aws:x}-q:${aws:y}"] {
             assert!(parse(good).is_ok(), "{good}");
         }
         for bad in [

@@ -27,10 +27,7 @@ enum Part {
     Text(String),
     AnyOne,
     AnyRun,
-    Variable {
-        key: String,
-        default: Option<String>,
-    },
+    Variable { key: String, default: Option<String> },
 }
 
 /// A string of a policy, as written and as parsed.
@@ -53,11 +50,7 @@ pub(super) enum Token {
 
 impl Template {
     /// Parses `source`; the error says what is wrong with it.
-    pub(super) fn parse(
-        source: String,
-        version: Version,
-        wildcards: Wildcards,
-    ) -> Result<Self, String> {
+    pub(super) fn parse(source: String, version: Version, wildcards: Wildcards) -> Result<Self, String> {
         let mut parts = Vec::new();
         let mut text = String::new();
         let mut rest = source.as_str();
@@ -112,9 +105,7 @@ impl Template {
 
     /// Whether the string has a variable other than `${*}`, `${?}` and `${$}`.
     pub(super) fn has_variable(&self) -> bool {
-        self.parts
-            .iter()
-            .any(|part| matches!(part, Part::Variable { .. }))
+        self.parts.iter().any(|part| matches!(part, Part::Variable { .. }))
     }
 
     /// The pattern with its variables replaced, or `None` where one has neither a single value
@@ -156,16 +147,11 @@ fn flush(text: &mut String, parts: &mut Vec<Part>) {
 /// Parses what follows `${`, and returns what follows the closing brace.
 fn variable(inner: &str) -> Result<(Part, &str), String> {
     for special in ["*", "?", "$"] {
-        if let Some(after) = inner
-            .strip_prefix(special)
-            .and_then(|rest| rest.strip_prefix('}'))
-        {
+        if let Some(after) = inner.strip_prefix(special).and_then(|rest| rest.strip_prefix('}')) {
             return Ok((Part::Text(special.to_owned()), after));
         }
     }
-    let end = inner
-        .find([',', '}'])
-        .ok_or("a policy variable without its closing brace")?;
+    let end = inner.find([',', '}']).ok_or("a policy variable without its closing brace")?;
     let (key, rest) = inner.split_at(end);
     if !key.contains(':')
         || key.trim() != key
@@ -221,10 +207,7 @@ pub(super) fn matches(pattern: &[Token], text: &[char]) -> bool {
             },
         }
     }
-    pattern
-        .iter()
-        .skip(p)
-        .all(|token| matches!(token, Token::AnyRun))
+    pattern.iter().skip(p).all(|token| matches!(token, Token::AnyRun))
 }
 
 /// [`matches`] for a string.
@@ -324,10 +307,7 @@ mod tests {
     }
 
     #[test]
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "it measures how long matching takes"
-    )]
+    #[allow(clippy::disallowed_methods, reason = "it measures how long matching takes")]
     fn many_stars_do_not_blow_up() {
         let pattern = glob(&"*a".repeat(1024));
         let text: Vec<char> = "a".repeat(1023).chars().chain(['b']).collect();

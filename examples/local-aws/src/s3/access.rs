@@ -42,10 +42,7 @@ impl S3Access for Access {
                 return Err(S3Error::with_message(S3ErrorCode::NotImplemented, message));
             }
         };
-        let (bucket, key) = match (
-            cx.s3_path().get_bucket_name(),
-            cx.s3_path().get_object_key(),
-        ) {
+        let (bucket, key) = match (cx.s3_path().get_bucket_name(), cx.s3_path().get_object_key()) {
             (None, _) => ("", None),
             (Some(bucket), key) => (bucket, key),
         };
@@ -54,11 +51,7 @@ impl S3Access for Access {
         {
             return Err(denied());
         }
-        let policy = if bucket.is_empty() {
-            None
-        } else {
-            bucket_policy(world, bucket)?
-        };
+        let policy = if bucket.is_empty() { None } else { bucket_policy(world, bucket)? };
         let arn = format!("arn:aws:s3:::{bucket}");
         let resource = match key {
             Some(key) => format!("{arn}/{key}"),
@@ -103,9 +96,7 @@ fn authenticate(world: &World, cx: &S3AccessContext<'_>) -> S3Result<Asker> {
     let query = cx.uri().query().unwrap_or_default();
     let signature = match (cx.credentials(), Signature::read(query, cx.headers())) {
         (None, Err(SignatureError::Missing)) => return Ok(Asker::Anonymous),
-        (Some(verified), Ok(signature)) if verified.access_key == signature.access_key_id => {
-            signature
-        }
+        (Some(verified), Ok(signature)) if verified.access_key == signature.access_key_id => signature,
         // One signature in the header and another in the query.
         _ => return Err(unsupported_signature()),
     };
@@ -118,22 +109,14 @@ fn authenticate(world: &World, cx: &S3AccessContext<'_>) -> S3Result<Asker> {
     }
     let holdings = world.holdings();
     let token = signature.session_token.as_deref();
-    let credential = check_credential(
-        &holdings,
-        &signature.access_key_id,
-        token,
-        world.clock.now(),
-    )
-    .map_err(|error| match error {
-        CredentialError::UnknownKey => unknown_key(),
-        CredentialError::WrongToken => {
-            s3_error!(
-                InvalidToken,
-                "The provided token is malformed or otherwise invalid."
-            )
-        }
-        CredentialError::Expired => s3_error!(ExpiredToken, "The provided token has expired."),
-    })?;
+    let credential = check_credential(&holdings, &signature.access_key_id, token, world.clock.now())
+        .map_err(|error| match error {
+            CredentialError::UnknownKey => unknown_key(),
+            CredentialError::WrongToken => {
+                s3_error!(InvalidToken, "The provided token is malformed or otherwise invalid.")
+            }
+            CredentialError::Expired => s3_error!(ExpiredToken, "The provided token has expired."),
+        })?;
     let caller = Caller::of(&credential, world, &holdings).ok_or_else(unknown_key)?;
     Ok(Asker::Known(Box::new(caller), signature.place))
 }
@@ -150,28 +133,17 @@ fn check_scope(world: &World, signature: &Signature, query: &str) -> S3Result<()
     };
     if signature.service != "s3" {
         let service = &signature.service;
-        return Err(malformed(format!(
-            "incorrect service \"{service}\". This endpoint belongs to \"s3\"."
-        )));
+        return Err(malformed(format!("incorrect service \"{service}\". This endpoint belongs to \"s3\".")));
     }
     if signature.region != world.region.as_str() {
         let (theirs, ours) = (&signature.region, &world.region);
-        return Err(malformed(format!(
-            "the region '{theirs}' is wrong; expecting '{ours}'"
-        )));
+        return Err(malformed(format!("the region '{theirs}' is wrong; expecting '{ours}'")));
     }
     if signature.place == Place::Query {
-        let expires = decode_pairs(query)
-            .into_iter()
-            .find(|(name, _)| name == "X-Amz-Expires");
-        if !expires.is_some_and(|(_, value)| {
-            value
-                .parse::<u32>()
-                .is_ok_and(|seconds| seconds <= MAX_EXPIRES)
-        }) {
-            return Err(malformed(
-                "X-Amz-Expires must be less than a week (in seconds)".to_owned(),
-            ));
+        let expires = decode_pairs(query).into_iter().find(|(name, _)| name == "X-Amz-Expires");
+        if !expires.is_some_and(|(_, value)| value.parse::<u32>().is_ok_and(|seconds| seconds <= MAX_EXPIRES))
+        {
+            return Err(malformed("X-Amz-Expires must be less than a week (in seconds)".to_owned()));
         }
     }
     Ok(())
@@ -179,12 +151,8 @@ fn check_scope(world: &World, signature: &Signature, query: &str) -> S3Result<()
 
 fn bucket_policy(world: &World, bucket: &str) -> S3Result<Option<ResourcePolicy>> {
     let holdings = world.holdings();
-    let found = bucket
-        .parse()
-        .ok()
-        .and_then(|name| holdings.buckets.get(&name));
-    let found =
-        found.ok_or_else(|| s3_error!(NoSuchBucket, "The specified bucket does not exist"))?;
+    let found = bucket.parse().ok().and_then(|name| holdings.buckets.get(&name));
+    let found = found.ok_or_else(|| s3_error!(NoSuchBucket, "The specified bucket does not exist"))?;
     Ok(found.policy.clone())
 }
 

@@ -5,9 +5,7 @@ use std::ops::Bound;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use s3s::dto::{
-    CommonPrefix, EncodingType, ListObjectsV2Input, ListObjectsV2Output, Object, Timestamp,
-};
+use s3s::dto::{CommonPrefix, EncodingType, ListObjectsV2Input, ListObjectsV2Output, Object, Timestamp};
 use s3s::{S3Result, s3_error};
 
 use crate::form::encode;
@@ -23,27 +21,14 @@ pub(super) fn list_objects(
 ) -> S3Result<ListObjectsV2Output> {
     let max_keys = input.max_keys.unwrap_or(MAX_KEYS);
     let limit = usize::try_from(max_keys.min(MAX_KEYS)).map_err(|_| {
-        s3_error!(
-            InvalidArgument,
-            "Argument maxKeys must be an integer between 0 and 2147483647"
-        )
+        s3_error!(InvalidArgument, "Argument maxKeys must be an integer between 0 and 2147483647")
     })?;
-    let encoding = input
-        .encoding_type
-        .as_ref()
-        .filter(|encoding| encoding.as_str() == EncodingType::URL);
+    let encoding = input.encoding_type.as_ref().filter(|encoding| encoding.as_str() == EncodingType::URL);
     let spell = |text: &str| {
-        if encoding.is_some() {
-            encode(text).replace("%2F", "/")
-        } else {
-            text.to_owned()
-        }
+        if encoding.is_some() { encode(text).replace("%2F", "/") } else { text.to_owned() }
     };
     let prefix = input.prefix.as_deref().unwrap_or_default();
-    let delimiter = input
-        .delimiter
-        .as_deref()
-        .filter(|delimiter| !delimiter.is_empty());
+    let delimiter = input.delimiter.as_deref().filter(|delimiter| !delimiter.is_empty());
     let after = match &input.continuation_token {
         Some(token) => Some(read_token(token)?),
         None => input.start_after.clone(),
@@ -62,13 +47,12 @@ pub(super) fn list_objects(
             continue;
         };
         let folded = delimiter.and_then(|delimiter| {
-            rest.find(delimiter)
-                .and_then(|at| key.get(..prefix.len() + at + delimiter.len()))
+            rest.find(delimiter).and_then(|at| key.get(..prefix.len() + at + delimiter.len()))
         });
         // A folded prefix that an earlier page ended with stays folded on this one.
-        if folded.is_some_and(|folded| {
-            common.iter().any(|one| one == folded) || after.as_deref() == Some(folded)
-        }) {
+        if folded
+            .is_some_and(|folded| common.iter().any(|one| one == folded) || after.as_deref() == Some(folded))
+        {
             continue;
         }
         if contents.len() + common.len() == limit {
@@ -94,12 +78,7 @@ pub(super) fn list_objects(
     }
 
     let key_count = i32::try_from(contents.len() + common.len()).ok();
-    let common = common
-        .iter()
-        .map(|prefix| CommonPrefix {
-            prefix: Some(spell(prefix)),
-        })
-        .collect();
+    let common = common.iter().map(|prefix| CommonPrefix { prefix: Some(spell(prefix)) }).collect();
     Ok(ListObjectsV2Output {
         name: Some(input.bucket.clone()),
         prefix: Some(spell(prefix)),
@@ -122,12 +101,7 @@ fn read_token(token: &str) -> S3Result<String> {
         .decode(token)
         .ok()
         .and_then(|bytes| String::from_utf8(bytes).ok())
-        .ok_or_else(|| {
-            s3_error!(
-                InvalidArgument,
-                "The continuation token provided is incorrect"
-            )
-        })
+        .ok_or_else(|| s3_error!(InvalidArgument, "The continuation token provided is incorrect"))
 }
 
 #[cfg(test)]
@@ -145,25 +119,13 @@ mod tests {
             metadata: HashMap::new(),
             modified: datetime!(2026-01-01 00:00 UTC),
         };
-        ["a", "d/1", "d/2", "d/e/3", "f b", "g/1"]
-            .map(|key| (key.to_owned(), object.clone()))
-            .into()
+        ["a", "d/1", "d/2", "d/e/3", "f b", "g/1"].map(|key| (key.to_owned(), object.clone())).into()
     }
 
     fn page(input: ListObjectsV2Input) -> (Vec<String>, Vec<String>, Option<String>) {
         let output = list_objects(&objects(), &input).unwrap();
-        let keys = output
-            .contents
-            .unwrap()
-            .into_iter()
-            .filter_map(|object| object.key)
-            .collect();
-        let common = output
-            .common_prefixes
-            .unwrap()
-            .into_iter()
-            .filter_map(|one| one.prefix)
-            .collect();
+        let keys = output.contents.unwrap().into_iter().filter_map(|object| object.key).collect();
+        let common = output.common_prefixes.unwrap().into_iter().filter_map(|one| one.prefix).collect();
         (keys, common, output.next_continuation_token)
     }
 
@@ -180,17 +142,10 @@ mod tests {
         let (keys, common, next) = page(input(None, Some("/")));
         assert_eq!(
             (keys, common, next),
-            (
-                vec!["a".into(), "f b".into()],
-                vec!["d/".into(), "g/".into()],
-                None
-            )
+            (vec!["a".into(), "f b".into()], vec!["d/".into(), "g/".into()], None)
         );
         let (keys, common, _) = page(input(Some("d/"), Some("/")));
-        assert_eq!(
-            (keys, common),
-            (vec!["d/1".into(), "d/2".into()], vec!["d/e/".into()])
-        );
+        assert_eq!((keys, common), (vec!["d/1".into(), "d/2".into()], vec!["d/e/".into()]));
     }
 
     #[test]
@@ -212,11 +167,7 @@ mod tests {
                         break;
                     }
                 }
-                assert_eq!(
-                    (&all_keys, &all_common),
-                    (&keys, &common),
-                    "{delimiter:?} by {size}"
-                );
+                assert_eq!((&all_keys, &all_common), (&keys, &common), "{delimiter:?} by {size}");
             }
         }
     }

@@ -27,16 +27,10 @@ pub(super) struct Put {
     pub(super) checksums: PutObjectOutput,
 }
 
-pub(super) async fn receive(
-    request: S3Request<PutObjectInput>,
-    now: OffsetDateTime,
-) -> S3Result<Put> {
+pub(super) async fn receive(request: S3Request<PutObjectInput>, now: OffsetDateTime) -> S3Result<Put> {
     let trailing = request.trailing_headers;
     let mut input = request.input;
-    unsupported(
-        "access control lists",
-        input.acl.is_some() || input.grant_full_control.is_some(),
-    )?;
+    unsupported("access control lists", input.acl.is_some() || input.grant_full_control.is_some())?;
     unsupported("object tags", input.tagging.is_some())?;
     unsupported("writes at an offset", input.write_offset_bytes.is_some())?;
     unsupported("customer keys", input.sse_customer_algorithm.is_some())?;
@@ -44,23 +38,14 @@ pub(super) async fn receive(
         (None, None) => false,
         (None, Some(ETagCondition::Any)) => true,
         _ => {
-            return Err(s3_error!(
-                NotImplemented,
-                "only If-None-Match: * is supported by this server"
-            ));
+            return Err(s3_error!(NotImplemented, "only If-None-Match: * is supported by this server"));
         }
     };
     let content = match input.body.take() {
         None => Bytes::new(),
-        Some(body) => Limited::new(Body::from(body), MAX_OBJECT)
-            .collect()
-            .await
-            .map_err(refusal)?
-            .to_bytes(),
+        Some(body) => Limited::new(Body::from(body), MAX_OBJECT).collect().await.map_err(refusal)?.to_bytes(),
     };
-    let trailing = trailing
-        .and_then(|trailing| trailing.take())
-        .unwrap_or_default();
+    let trailing = trailing.and_then(|trailing| trailing.take()).unwrap_or_default();
     let checksums = verify(&input, &trailing, &content)?;
     let object = StoredObject {
         content,
@@ -68,36 +53,21 @@ pub(super) async fn receive(
         metadata: input.metadata.unwrap_or_default(),
         modified: now,
     };
-    Ok(Put {
-        bucket: input.bucket,
-        key: input.key,
-        object,
-        only_if_absent,
-        checksums,
-    })
+    Ok(Put { bucket: input.bucket, key: input.key, object, only_if_absent, checksums })
 }
 
 /// What ended a body before its end.
 fn refusal(error: Box<dyn std::error::Error + Send + Sync>) -> s3s::S3Error {
     if error.is::<http_body_util::LengthLimitError>() {
-        return s3_error!(
-            EntityTooLarge,
-            "Your proposed upload exceeds the maximum allowed object size."
-        );
+        return s3_error!(EntityTooLarge, "Your proposed upload exceeds the maximum allowed object size.");
     }
     s3s::S3Error::with_source(s3s::S3ErrorCode::IncompleteBody, error)
 }
 
 /// Verifies every checksum that came along, in the headers or after the body.
-fn verify(
-    input: &PutObjectInput,
-    trailing: &HeaderMap,
-    content: &[u8],
-) -> S3Result<PutObjectOutput> {
+fn verify(input: &PutObjectInput, trailing: &HeaderMap, content: &[u8]) -> S3Result<PutObjectOutput> {
     let claimed = |header: &Option<String>, name: &str| {
-        header
-            .clone()
-            .or_else(|| trailing.get(name)?.to_str().ok().map(str::to_owned))
+        header.clone().or_else(|| trailing.get(name)?.to_str().ok().map(str::to_owned))
     };
     let expected = PutObjectOutput {
         checksum_crc32: claimed(&input.checksum_crc32, "x-amz-checksum-crc32"),
@@ -122,12 +92,7 @@ fn verify(
         && actual.checksum_sha1 == expected.checksum_sha1
         && actual.checksum_sha256 == expected.checksum_sha256;
     let md5 = || STANDARD.encode(Md5::checksum(content));
-    if !same
-        || input
-            .content_md5
-            .as_ref()
-            .is_some_and(|claimed| *claimed != md5())
-    {
+    if !same || input.content_md5.as_ref().is_some_and(|claimed| *claimed != md5()) {
         return Err(s3_error!(
             BadDigest,
             "The checksum you specified did not match the calculated checksum."

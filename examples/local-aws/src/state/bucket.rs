@@ -28,11 +28,7 @@ impl Bucket {
     /// An empty bucket.
     #[must_use]
     pub fn new(name: BucketName, policy: Option<ResourcePolicy>) -> Self {
-        Self {
-            name,
-            policy,
-            objects: BTreeMap::new(),
-        }
+        Self { name, policy, objects: BTreeMap::new() }
     }
 }
 

@@ -47,12 +47,7 @@ impl State {
             let text = error.to_string();
             let place = format!(" at line {line} column {column}");
             let message = text.strip_suffix(&place).unwrap_or(&text).to_owned();
-            StateError::Parse {
-                path: origin.to_owned(),
-                line,
-                column,
-                message,
-            }
+            StateError::Parse { path: origin.to_owned(), line, column, message }
         })
     }
 
@@ -63,10 +58,8 @@ impl State {
     /// [`StateError`] if it cannot be read or parsed.
     pub fn read(path: &Path) -> Result<Self, StateError> {
         let origin = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|source| StateError::File {
-            path: origin.clone(),
-            source,
-        })?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| StateError::File { path: origin.clone(), source })?;
         Self::parse(&text, &origin)
     }
 
@@ -76,10 +69,7 @@ impl State {
     ///
     /// [`StateError::File`] if that fails.
     pub fn write(&self, path: &Path) -> Result<(), StateError> {
-        let failed = |source| StateError::File {
-            path: path.display().to_string(),
-            source,
-        };
+        let failed = |source| StateError::File { path: path.display().to_string(), source };
         let mut text = serde_json::to_string_pretty(self).map_err(|error| failed(error.into()))?;
         text.push('\n');
         let beside = path.with_extension("json.new");
@@ -113,14 +103,8 @@ mod tests {
     #[test]
     fn mistakes_are_reported_with_their_place() {
         for (text, expected) in [
-            (
-                "{\n  \"account\": \"123\"}",
-                "s.json:2:19: an account id must be twelve digits",
-            ),
-            (
-                "{\n  \"acount\": \"123456789012\"}",
-                "s.json:2:10: unknown field `acount`",
-            ),
+            ("{\n  \"account\": \"123\"}", "s.json:2:19: an account id must be twelve digits"),
+            ("{\n  \"acount\": \"123456789012\"}", "s.json:2:10: unknown field `acount`"),
             ("{", "s.json:1:1: EOF while parsing an object"),
             ("[1", "s.json:1:"),
             ("", "s.json:1:0: EOF while parsing a value"),

@@ -94,14 +94,8 @@ pub(crate) enum Format {
 impl Format {
     /// What the client asks for.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
-        let wants = headers
-            .get(ACCEPT)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default();
-        if wants
-            .split([',', ';'])
-            .any(|part| part.trim().eq_ignore_ascii_case("application/json"))
-        {
+        let wants = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        if wants.split([',', ';']).any(|part| part.trim().eq_ignore_ascii_case("application/json")) {
             Self::Json
         } else {
             Self::Xml
@@ -129,11 +123,7 @@ impl Format {
     /// The answer to a call that was refused.
     pub(crate) fn failure(self, error: &StsError) -> Response<String> {
         let id = Uuid::new_v4();
-        let kind = if error.status().is_server_error() {
-            "Receiver"
-        } else {
-            "Sender"
-        };
+        let kind = if error.status().is_server_error() { "Receiver" } else { "Sender" };
         let body = match self {
             Self::Xml => format!(
                 "<ErrorResponse xmlns=\"{NAMESPACE}\"><Error><Type>{kind}</Type><Code>{}</Code><Message>{}</Message>\
@@ -190,13 +180,9 @@ mod tests {
 
     #[test]
     fn text_cannot_break_out_of_its_element() {
-        let fields = Fields::default()
-            .text("A", "</A><B>&\u{1}")
-            .structure("S", Fields::default().number("N", 7));
-        assert_eq!(
-            fields.to_xml(),
-            "<A>&lt;/A&gt;&lt;B&gt;&amp;\u{fffd}</A><S><N>7</N></S>"
-        );
+        let fields =
+            Fields::default().text("A", "</A><B>&\u{1}").structure("S", Fields::default().number("N", 7));
+        assert_eq!(fields.to_xml(), "<A>&lt;/A&gt;&lt;B&gt;&amp;\u{fffd}</A><S><N>7</N></S>");
     }
 
     #[test]

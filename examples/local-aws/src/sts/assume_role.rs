@@ -17,18 +17,10 @@ use crate::world::World;
 const MAX_CHAINED_SECONDS: u32 = 3600;
 const EXTERNAL_ID_CHARS: std::ops::RangeInclusive<usize> = 2..=1224;
 
-pub(super) fn assume_role(
-    world: &World,
-    caller: &Caller,
-    params: &Params,
-) -> Result<Fields, StsError> {
+pub(super) fn assume_role(world: &World, caller: &Caller, params: &Params) -> Result<Fields, StsError> {
     let wanted = SessionParams::parse(params)?;
     let asked = Asked::parse(params)?;
-    if caller.session.is_some()
-        && wanted
-            .seconds
-            .is_some_and(|seconds| seconds > MAX_CHAINED_SECONDS)
-    {
+    if caller.session.is_some() && wanted.seconds.is_some_and(|seconds| seconds > MAX_CHAINED_SECONDS) {
         return Err(StsError::Validation(
             "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining."
                 .to_owned(),
@@ -44,9 +36,8 @@ pub(super) fn assume_role(
     let (tags, transitive) = asked.over_inherited(caller)?;
 
     let role = world.holdings().roles.get(&wanted.role_arn.name).cloned();
-    let role = role
-        .filter(|role| world.role_arn(role) == role_arn)
-        .ok_or_else(|| denied("sts:AssumeRole"))?;
+    let role =
+        role.filter(|role| world.role_arn(role) == role_arn).ok_or_else(|| denied("sts:AssumeRole"))?;
     let mut actions = vec!["sts:AssumeRole"];
     if !tags.is_empty() {
         actions.push("sts:TagSession");
@@ -92,8 +83,7 @@ impl Asked {
         let tags = params
             .pairs("Tags", "Key", "Value")
             .ok_or_else(|| StsError::constraint("tags", "Member must have a key and a value"))?;
-        let tags = Tags::parse(tags)
-            .map_err(|error| StsError::InvalidParameterValue(error.to_string()))?;
+        let tags = Tags::parse(tags).map_err(|error| StsError::InvalidParameterValue(error.to_string()))?;
         let source_identity = params.get("SourceIdentity").map(str::parse).transpose().map_err(|_| {
             StsError::constraint(
                 "sourceIdentity",
@@ -101,27 +91,16 @@ impl Asked {
             )
         })?;
         let external_id = params.get("ExternalId").map(str::to_owned);
-        if external_id
-            .as_ref()
-            .is_some_and(|id| !EXTERNAL_ID_CHARS.contains(&id.chars().count()))
-        {
-            return Err(StsError::constraint(
-                "externalId",
-                "Member must have length between 2 and 1224",
-            ));
+        if external_id.as_ref().is_some_and(|id| !EXTERNAL_ID_CHARS.contains(&id.chars().count())) {
+            return Err(StsError::constraint("externalId", "Member must have length between 2 and 1224"));
         }
-        let transitive = session::transitive_keys(params.list("TransitiveTagKeys"), &tags)
-            .map_err(|key| {
+        let transitive =
+            session::transitive_keys(params.list("TransitiveTagKeys"), &tags).map_err(|key| {
                 StsError::InvalidParameterValue(format!(
                     "The specified transitive tag key {key} must be included in the requested tags."
                 ))
             })?;
-        Ok(Self {
-            tags,
-            transitive,
-            source_identity,
-            external_id,
-        })
+        Ok(Self { tags, transitive, source_identity, external_id })
     }
 
     /// These tags with those that the caller's session hands on. No hop can override one of them.
@@ -130,11 +109,7 @@ impl Asked {
             return Ok((self.tags.clone(), self.transitive.clone()));
         };
         let inherited = session.tags.only(&session.transitive);
-        if let Some((key, _)) = self
-            .tags
-            .iter()
-            .find(|(key, _)| inherited.get(key).is_some())
-        {
+        if let Some((key, _)) = self.tags.iter().find(|(key, _)| inherited.get(key).is_some()) {
             return Err(StsError::InvalidParameterValue(format!(
                 "One of the specified transitive tag keys can't be set because it conflicts with a transitive tag key \
                  from the calling session: {key}"
@@ -142,12 +117,6 @@ impl Asked {
         }
         let merged = Tags::parse(self.tags.over(&inherited).iter())
             .map_err(|error| StsError::InvalidParameterValue(error.to_string()))?;
-        Ok((
-            merged,
-            self.transitive
-                .union(&session.transitive)
-                .cloned()
-                .collect(),
-        ))
+        Ok((merged, self.transitive.union(&session.transitive).cloned().collect()))
     }
 }

@@ -32,12 +32,7 @@ pub(super) struct SessionParams {
 
 impl SessionParams {
     pub(super) fn parse(params: &Params) -> Result<Self, StsError> {
-        for unsupported in [
-            "PolicyArns",
-            "ProvidedContexts",
-            "SerialNumber",
-            "TokenCode",
-        ] {
+        for unsupported in ["PolicyArns", "ProvidedContexts", "SerialNumber", "TokenCode"] {
             if params.has_prefix(unsupported) {
                 return Err(StsError::NotImplemented(format!(
                     "{unsupported} is not supported by this server"
@@ -45,20 +40,14 @@ impl SessionParams {
             }
         }
         let required = |name: &str, member: &str| {
-            params
-                .get(name)
-                .ok_or_else(|| StsError::constraint(member, "Member must not be null"))
+            params.get(name).ok_or_else(|| StsError::constraint(member, "Member must not be null"))
         };
         let role_arn = required("RoleArn", "roleArn")?;
         if !ROLE_ARN_CHARS.contains(&role_arn.chars().count()) {
-            return Err(StsError::constraint(
-                "roleArn",
-                "Member must have length between 20 and 2048",
-            ));
+            return Err(StsError::constraint("roleArn", "Member must have length between 20 and 2048"));
         }
-        let role_arn = role_arn
-            .parse()
-            .map_err(|_| StsError::Validation(format!("{role_arn} is invalid")))?;
+        let role_arn =
+            role_arn.parse().map_err(|_| StsError::Validation(format!("{role_arn} is invalid")))?;
         let name = required("RoleSessionName", "roleSessionName")?.parse().map_err(|_| {
             StsError::constraint(
                 "roleSessionName",
@@ -68,38 +57,20 @@ impl SessionParams {
         let seconds = match params.get("DurationSeconds") {
             None => None,
             Some(text) => {
-                let seconds = text
-                    .parse()
-                    .ok()
-                    .filter(|seconds| DURATIONS.contains(seconds));
-                let wrong = || {
-                    StsError::constraint("durationSeconds", "Member must be between 900 and 43200")
-                };
+                let seconds = text.parse().ok().filter(|seconds| DURATIONS.contains(seconds));
+                let wrong =
+                    || StsError::constraint("durationSeconds", "Member must be between 900 and 43200");
                 Some(seconds.ok_or_else(wrong)?)
             }
         };
         let policy = params.get("Policy");
         if policy.is_some_and(|text| !(1..=MAX_POLICY_CHARS).contains(&text.chars().count())) {
-            return Err(StsError::constraint(
-                "policy",
-                "Member must have length between 1 and 2048",
-            ));
+            return Err(StsError::constraint("policy", "Member must have length between 1 and 2048"));
         }
-        let parsed = policy
-            .map(IdentityPolicy::parse)
-            .transpose()
-            .map_err(|error| {
-                StsError::MalformedPolicyDocument(format!(
-                    "The policy is not in the valid JSON format: {error}"
-                ))
-            })?;
-        Ok(Self {
-            role_arn,
-            name,
-            seconds,
-            policy: parsed,
-            policy_bytes: policy.map_or(0, str::len),
-        })
+        let parsed = policy.map(IdentityPolicy::parse).transpose().map_err(|error| {
+            StsError::MalformedPolicyDocument(format!("The policy is not in the valid JSON format: {error}"))
+        })?;
+        Ok(Self { role_arn, name, seconds, policy: parsed, policy_bytes: policy.map_or(0, str::len) })
     }
 
     /// The length of the session, within what the role allows.
@@ -107,8 +78,7 @@ impl SessionParams {
         let seconds = self.seconds.unwrap_or(DEFAULT_DURATION);
         if seconds > role.max_session_duration.seconds() {
             return Err(StsError::Validation(
-                "The requested DurationSeconds exceeds the MaxSessionDuration set for this role."
-                    .to_owned(),
+                "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.".to_owned(),
             ));
         }
         Ok(time::Duration::seconds(seconds.into()))
@@ -122,9 +92,7 @@ impl SessionParams {
         tags: &Tags,
         transitive: &BTreeSet<String>,
     ) -> Result<Option<u64>, StsError> {
-        let bytes = tags.bytes()
-            + transitive.iter().map(String::len).sum::<usize>()
-            + self.policy_bytes / 4;
+        let bytes = tags.bytes() + transitive.iter().map(String::len).sum::<usize>() + self.policy_bytes / 4;
         if self.policy_bytes == 0 && tags.is_empty() {
             return Ok(None);
         }
@@ -154,13 +122,8 @@ impl SessionParams {
         }
         context.insert("aws:TagKeys", tags.iter().map(|(key, _)| key.to_owned()));
         // The keys as the tags spell them, not as the parameter did.
-        let spelt = tags
-            .iter()
-            .filter(|(key, _)| transitive.contains(&key.to_lowercase()));
-        context.insert(
-            "sts:TransitiveTagKeys",
-            spelt.map(|(key, _)| key.to_owned()),
-        );
+        let spelt = tags.iter().filter(|(key, _)| transitive.contains(&key.to_lowercase()));
+        context.insert("sts:TransitiveTagKeys", spelt.map(|(key, _)| key.to_owned()));
         context
     }
 }
@@ -174,21 +137,10 @@ pub(super) fn start(
 ) -> Result<Fields, StsError> {
     let expires_at = session.expires_at;
     let user = Fields::default()
-        .text(
-            "AssumedRoleId",
-            format!("{}:{}", world.role_id(role), session.name),
-        )
-        .text(
-            "Arn",
-            format!(
-                "arn:aws:sts::{}:assumed-role/{}/{}",
-                world.account, role.name, session.name
-            ),
-        );
+        .text("AssumedRoleId", format!("{}:{}", world.role_id(role), session.name))
+        .text("Arn", format!("arn:aws:sts::{}:assumed-role/{}/{}", world.account, role.name, session.name));
     let source_identity = session.source_identity.as_ref().map(ToString::to_string);
-    let made = world
-        .start_session(session)
-        .map_err(|error| StsError::Internal(error.to_string()))?;
+    let made = world.start_session(session).map_err(|error| StsError::Internal(error.to_string()))?;
     let credentials = Fields::default()
         .text("AccessKeyId", made.access_key_id.as_str())
         .text("SecretAccessKey", made.secret_access_key.expose())
@@ -210,13 +162,7 @@ pub(super) fn transitive_keys<'k>(
     tags: &Tags,
 ) -> Result<BTreeSet<String>, &'k str> {
     keys.into_iter()
-        .map(|key| {
-            if tags.get(key).is_some() {
-                Ok(key.to_lowercase())
-            } else {
-                Err(key)
-            }
-        })
+        .map(|key| if tags.get(key).is_some() { Ok(key.to_lowercase()) } else { Err(key) })
         .collect()
 }
 
@@ -239,10 +185,7 @@ mod tests {
     #[test]
     fn a_pod_identity_session_takes_what_was_measured() {
         let tags = [
-            (
-                "eks-cluster-arn",
-                "arn:aws:eks:us-east-1:123456789012:cluster/production",
-            ),
+            ("eks-cluster-arn", "arn:aws:eks:us-east-1:123456789012:cluster/production"),
             ("eks-cluster-name", "production"),
             ("kubernetes-namespace", "payments"),
             ("kubernetes-service-account", "settlement"),
@@ -257,9 +200,6 @@ mod tests {
     fn too_much_is_refused() {
         let long = "v".repeat(256);
         let tags = [("a", long.as_str()), ("b", &long)];
-        assert!(matches!(
-            params(&tags, false),
-            Err(StsError::PackedPolicyTooLarge(_))
-        ));
+        assert!(matches!(params(&tags, false), Err(StsError::PackedPolicyTooLarge(_))));
     }
 }

@@ -36,81 +36,46 @@ impl<'p> Wanted<'p> {
     fn parse(params: &'p Params) -> Result<Self, StsError> {
         let audiences = params.list("Audience");
         if !(1..=MAX_AUDIENCES).contains(&audiences.len()) {
-            return Err(StsError::constraint(
-                "audience",
-                "Member must have length between 1 and 10",
-            ));
+            return Err(StsError::constraint("audience", "Member must have length between 1 and 10"));
         }
-        if audiences
-            .iter()
-            .any(|audience| !(1..=MAX_AUDIENCE_CHARS).contains(&audience.chars().count()))
-        {
-            return Err(StsError::constraint(
-                "audience",
-                "Member must have length between 1 and 1000",
-            ));
+        if audiences.iter().any(|audience| !(1..=MAX_AUDIENCE_CHARS).contains(&audience.chars().count())) {
+            return Err(StsError::constraint("audience", "Member must have length between 1 and 1000"));
         }
         let algorithm = params
             .get("SigningAlgorithm")
             .ok_or_else(|| StsError::constraint("signingAlgorithm", "Member must not be null"))?;
         let algorithm = SigningAlgorithm::parse(algorithm).ok_or_else(|| {
-            StsError::constraint(
-                "signingAlgorithm",
-                "Member must satisfy enum value set: [RS256, ES384]",
-            )
+            StsError::constraint("signingAlgorithm", "Member must satisfy enum value set: [RS256, ES384]")
         })?;
         let seconds = match params.get("DurationSeconds") {
             None => DEFAULT_DURATION,
-            Some(text) => text
-                .parse()
-                .ok()
-                .filter(|seconds| DURATIONS.contains(seconds))
-                .ok_or_else(|| {
+            Some(text) => {
+                text.parse().ok().filter(|seconds| DURATIONS.contains(seconds)).ok_or_else(|| {
                     StsError::constraint("durationSeconds", "Member must be between 60 and 3600")
-                })?,
+                })?
+            }
         };
         let tags = params
             .pairs("Tags", "Key", "Value")
             .ok_or_else(|| StsError::constraint("tags", "Member must have a key and a value"))?;
-        Self {
-            audiences,
-            algorithm,
-            seconds,
-            tags,
-        }
-        .with_sound_tags()
+        Self { audiences, algorithm, seconds, tags }.with_sound_tags()
     }
 
     /// The keys of these tags may begin with `aws:`, unlike those of session tags.
     fn with_sound_tags(self) -> Result<Self, StsError> {
         if self.tags.len() > MAX_TAGS {
-            return Err(StsError::constraint(
-                "tags",
-                "Member must have length less than or equal to 50",
-            ));
+            return Err(StsError::constraint("tags", "Member must have length less than or equal to 50"));
         }
         for (at, (key, value)) in self.tags.iter().enumerate() {
             if !(1..=MAX_TAG_KEY_CHARS).contains(&key.chars().count()) {
-                return Err(StsError::constraint(
-                    "tags.key",
-                    "Member must have length between 1 and 128",
-                ));
+                return Err(StsError::constraint("tags.key", "Member must have length between 1 and 128"));
             }
             if value.chars().count() > MAX_TAG_VALUE_CHARS {
-                return Err(StsError::constraint(
-                    "tags.value",
-                    "Member must have length at most 256",
-                ));
+                return Err(StsError::constraint("tags.value", "Member must have length at most 256"));
             }
-            if self
-                .tags
-                .iter()
-                .take(at)
-                .any(|(earlier, _)| earlier.to_lowercase() == key.to_lowercase())
-            {
+            if self.tags.iter().take(at).any(|(earlier, _)| earlier.to_lowercase() == key.to_lowercase()) {
                 return Err(StsError::InvalidParameterValue(
-                    "Duplicate tag keys found. Please note that Tag keys are case insensitive."
-                        .to_owned(),
+                    "Duplicate tag keys found. Please note that Tag keys are case insensitive.".to_owned(),
                 ));
             }
         }
@@ -119,16 +84,11 @@ impl<'p> Wanted<'p> {
 
     fn context(&self) -> Context {
         let mut context = Context::new();
-        context.insert(
-            "sts:IdentityTokenAudience",
-            self.audiences.iter().map(|&audience| audience.to_owned()),
-        );
+        context
+            .insert("sts:IdentityTokenAudience", self.audiences.iter().map(|&audience| audience.to_owned()));
         context.insert("sts:SigningAlgorithm", [self.algorithm.name().to_owned()]);
         context.insert("sts:DurationSeconds", [self.seconds.to_string()]);
-        context.insert(
-            "aws:TagKeys",
-            self.tags.iter().map(|(key, _)| (*key).to_owned()),
-        );
+        context.insert("aws:TagKeys", self.tags.iter().map(|(key, _)| (*key).to_owned()));
         for (key, value) in &self.tags {
             context.insert(format!("aws:RequestTag/{key}"), [(*value).to_owned()]);
         }
@@ -159,13 +119,10 @@ pub(super) fn get_web_identity_token(
     }
     let issued_at = whole_seconds(world.clock.now());
     let expires_at = issued_at + time::Duration::seconds(wanted.seconds.into());
-    if caller
-        .session
-        .as_ref()
-        .is_some_and(|session| session.expires_at < expires_at)
-    {
+    if caller.session.as_ref().is_some_and(|session| session.expires_at < expires_at) {
         return Err(StsError::SessionDurationEscalation(
-            "The requested token duration would extend the session beyond its original expiration time.".to_owned(),
+            "The requested token duration would extend the session beyond its original expiration time."
+                .to_owned(),
         ));
     }
     let audience = match wanted.audiences.as_slice() {
@@ -192,9 +149,7 @@ pub(super) fn get_web_identity_token(
         .keys()
         .and_then(|keys| keys.sign(wanted.algorithm, claims.as_bytes()))
         .map_err(|error| StsError::Internal(error.to_string()))?;
-    Ok(Fields::default()
-        .text("WebIdentityToken", token)
-        .time("Expiration", expires_at))
+    Ok(Fields::default().text("WebIdentityToken", token).time("Expiration", expires_at))
 }
 
 /// What AWS says about the caller; what does not apply is left out.
@@ -212,11 +167,8 @@ fn aws_claims(world: &World, caller: &Caller, wanted: &Wanted<'_>) -> Value {
         say("principal_tags", json!(caller.tags.to_map()));
     }
     if !wanted.tags.is_empty() {
-        let tags: Map<String, Value> = wanted
-            .tags
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), json!(value)))
-            .collect();
+        let tags: Map<String, Value> =
+            wanted.tags.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect();
         say("request_tags", Value::Object(tags));
     }
     if let Some(session) = &caller.session {

@@ -26,10 +26,7 @@ pub(super) async fn assume_role_with_web_identity(
         .get("WebIdentityToken")
         .ok_or_else(|| StsError::constraint("webIdentityToken", "Member must not be null"))?;
     if !TOKEN_CHARS.contains(&token.chars().count()) {
-        return Err(StsError::constraint(
-            "webIdentityToken",
-            "Member must have length between 4 and 20000",
-        ));
+        return Err(StsError::constraint("webIdentityToken", "Member must have length between 4 and 20000"));
     }
     if params.get("ProviderId").is_some() {
         return Err(StsError::InvalidIdentityToken(
@@ -43,23 +40,14 @@ pub(super) async fn assume_role_with_web_identity(
     let verified = unverified.verify(&keys)?;
     let identity = WebIdentity::from_claims(verified, world.clock.now())?;
     if !client_ids.contains(&identity.audience) {
-        return Err(StsError::InvalidIdentityToken(
-            "Incorrect token audience".to_owned(),
-        ));
+        return Err(StsError::InvalidIdentityToken("Incorrect token audience".to_owned()));
     }
 
     let role_arn = wanted.role_arn.to_string();
-    if identity
-        .roles
-        .as_ref()
-        .is_some_and(|roles| !roles.contains(&role_arn))
-    {
-        return Err(StsError::InvalidIdentityToken(
-            "The token is not for the requested role".to_owned(),
-        ));
+    if identity.roles.as_ref().is_some_and(|roles| !roles.contains(&role_arn)) {
+        return Err(StsError::InvalidIdentityToken("The token is not for the requested role".to_owned()));
     }
-    let denied =
-        |action: &str| StsError::AccessDenied(format!("Not authorized to perform {action}"));
+    let denied = |action: &str| StsError::AccessDenied(format!("Not authorized to perform {action}"));
     let role = world.holdings().roles.get(&wanted.role_arn.name).cloned();
     let role = role
         .filter(|role| world.role_arn(role) == role_arn)
@@ -73,20 +61,10 @@ pub(super) async fn assume_role_with_web_identity(
     }
     let provider_arn = world.provider_arn(&provider);
     for action in actions {
-        let mut context = wanted.context(
-            &identity.tags,
-            &identity.transitive,
-            identity.source_identity.as_ref(),
-        );
+        let mut context =
+            wanted.context(&identity.tags, &identity.transitive, identity.source_identity.as_ref());
         add_claims(&mut context, &provider, &identity);
-        if !trusts_federated(
-            world,
-            &role.trust_policy,
-            &provider_arn,
-            action,
-            &role_arn,
-            context,
-        ) {
+        if !trusts_federated(world, &role.trust_policy, &provider_arn, action, &role_arn, context) {
             return Err(denied(action));
         }
     }
@@ -125,18 +103,14 @@ fn registered_provider(
     }
     let url = issuer.parse::<ProviderUrl>().ok();
     let holdings = world.holdings();
-    url.and_then(|url| {
-        holdings
-            .providers
-            .get(&url)
-            .map(|client_ids| (url, client_ids.clone()))
-    })
-    .ok_or_else(|| {
-        StsError::InvalidIdentityToken(format!(
-            "No OpenIDConnect provider found in your account for {}",
-            issuer.chars().take(255).collect::<String>()
-        ))
-    })
+    url.and_then(|url| holdings.providers.get(&url).map(|client_ids| (url, client_ids.clone()))).ok_or_else(
+        || {
+            StsError::InvalidIdentityToken(format!(
+                "No OpenIDConnect provider found in your account for {}",
+                issuer.chars().take(255).collect::<String>()
+            ))
+        },
+    )
 }
 
 /// The condition keys that the token decides.
@@ -145,10 +119,7 @@ fn add_claims(context: &mut Context, provider: &ProviderUrl, identity: &WebIdent
     context.insert(format!("{prefix}:aud"), [identity.audience.clone()]);
     context.insert(format!("{prefix}:sub"), [identity.subject.clone()]);
     context.insert(format!("{prefix}:amr"), identity.amr.clone());
-    context.insert(
-        "sts:RoleAuthorizedByIdp",
-        [identity.roles.is_some().to_string()],
-    );
+    context.insert("sts:RoleAuthorizedByIdp", [identity.roles.is_some().to_string()]);
 }
 
 impl From<IdpError> for StsError {

@@ -6,8 +6,7 @@ use agentkeys_local_aws::{LocalAws, Role, SessionCredentials, Tags};
 use serde_json::{Value, json};
 
 use crate::support::{
-    ACCOUNT, ADMIN, Key, NOBODY, Reply, allow, pod_session, role_arn, signed_call, start, sts,
-    trust,
+    ACCOUNT, ADMIN, Key, NOBODY, Reply, allow, pod_session, role_arn, signed_call, start, sts, trust,
 };
 
 const ALL: [&str; 3] = ["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"];
@@ -17,10 +16,7 @@ fn root() -> Value {
 }
 
 fn put(aws: &LocalAws, name: &str, trust_policy: Value) {
-    let mut role = Role::new(
-        name.parse().unwrap(),
-        serde_json::from_value(trust_policy).unwrap(),
-    );
+    let mut role = Role::new(name.parse().unwrap(), serde_json::from_value(trust_policy).unwrap());
     role.policies = vec![serde_json::from_value(allow(json!("sts:*"), "*")).unwrap()];
     role.max_session_duration = 7200.try_into().unwrap();
     aws.put_role(role);
@@ -59,14 +55,8 @@ fn key_of(reply: &Reply) -> Key<'_> {
 fn pod_as(aws: &LocalAws, source_identity: &str) -> SessionCredentials {
     let (role, name) = ("pod".parse().unwrap(), "pod-1".parse().unwrap());
     let source_identity = Some(source_identity.parse().unwrap());
-    aws.workload_session_as(
-        &role,
-        &name,
-        Tags::default(),
-        source_identity,
-        Duration::from_secs(3600),
-    )
-    .unwrap()
+    aws.workload_session_as(&role, &name, Tags::default(), source_identity, Duration::from_secs(3600))
+        .unwrap()
 }
 
 #[tokio::test]
@@ -100,32 +90,16 @@ async fn both_sides_have_to_agree() {
     put(
         &aws,
         "target",
-        trust(
-            json!({"AWS": "arn:aws:iam::123456789012:user/nobody"}),
-            json!(ALL),
-            json!({}),
-        ),
+        trust(json!({"AWS": "arn:aws:iam::123456789012:user/nobody"}), json!(ALL), json!({})),
     );
     assert_eq!(assume(&aws, NOBODY, &[]).await.status, 200);
     // The role trusts somebody else: no policy of the caller helps.
     assume(&aws, ADMIN, &[]).await.refused(403, "AccessDenied");
-    put(
-        &aws,
-        "target",
-        trust(
-            json!({"Service": "pods.eks.amazonaws.com"}),
-            json!(ALL),
-            json!({}),
-        ),
-    );
+    put(&aws, "target", trust(json!({"Service": "pods.eks.amazonaws.com"}), json!(ALL), json!({})));
     assume(&aws, ADMIN, &[]).await.refused(403, "AccessDenied");
-    assume(&aws, ADMIN, &[("RoleArn", &role_arn("none"))])
-        .await
-        .refused(403, "AccessDenied");
+    assume(&aws, ADMIN, &[("RoleArn", &role_arn("none"))]).await.refused(403, "AccessDenied");
     let foreign = "arn:aws:iam::999999999999:role/target";
-    assume(&aws, ADMIN, &[("RoleArn", foreign)])
-        .await
-        .refused(403, "AccessDenied");
+    assume(&aws, ADMIN, &[("RoleArn", foreign)]).await.refused(403, "AccessDenied");
 }
 
 #[tokio::test]
@@ -144,11 +118,7 @@ async fn a_trust_policy_sees_the_request() {
         ("aws:username", "admin", "nobody"),
     ] {
         for (value, status) in [(right, 200), (wrong, 403)] {
-            put(
-                &aws,
-                "target",
-                trust(root(), json!(ALL), json!({"StringEquals": {key: value}})),
-            );
+            put(&aws, "target", trust(root(), json!(ALL), json!({"StringEquals": {key: value}})));
             let reply = assume(
                 &aws,
                 ADMIN,
@@ -160,12 +130,7 @@ async fn a_trust_policy_sees_the_request() {
                 ],
             )
             .await;
-            assert_eq!(
-                reply.status.as_u16(),
-                status,
-                "{key} {value}: {}",
-                reply.body
-            );
+            assert_eq!(reply.status.as_u16(), status, "{key} {value}: {}", reply.body);
         }
     }
 }
@@ -173,72 +138,39 @@ async fn a_trust_policy_sees_the_request() {
 #[tokio::test]
 async fn tags_and_source_identities_need_their_own_permission() {
     let aws = open().await;
-    put(
-        &aws,
-        "target",
-        trust(root(), json!("sts:AssumeRole"), json!({})),
-    );
+    put(&aws, "target", trust(root(), json!("sts:AssumeRole"), json!({})));
     assert_eq!(assume(&aws, ADMIN, &[]).await.status, 200);
     let tags = [("Tags.member.1.Key", "k"), ("Tags.member.1.Value", "v")];
-    assume(&aws, ADMIN, &tags)
-        .await
-        .refused(403, "AccessDenied");
-    assume(&aws, ADMIN, &[("SourceIdentity", "alice")])
-        .await
-        .refused(403, "AccessDenied");
+    assume(&aws, ADMIN, &tags).await.refused(403, "AccessDenied");
+    assume(&aws, ADMIN, &[("SourceIdentity", "alice")]).await.refused(403, "AccessDenied");
 }
 
 #[tokio::test]
 async fn a_source_identity_stays_through_a_chain() {
     let aws = open().await;
     let pod = pod_as(&aws, "alice");
-    assume(&aws, (&pod).into(), &[("SourceIdentity", "bob")])
-        .await
-        .refused(403, "AccessDenied");
+    assume(&aws, (&pod).into(), &[("SourceIdentity", "bob")]).await.refused(403, "AccessDenied");
     let first = assume(&aws, (&pod).into(), &[]).await;
     assert_eq!(first.element("SourceIdentity"), "alice");
-    assume(&aws, key_of(&first), &[("SourceIdentity", "bob")])
-        .await
-        .refused(403, "AccessDenied");
+    assume(&aws, key_of(&first), &[("SourceIdentity", "bob")]).await.refused(403, "AccessDenied");
     let second = assume(&aws, key_of(&first), &[("SourceIdentity", "alice")]).await;
     assert_eq!(second.element("SourceIdentity"), "alice");
     // A role that does not let it be set cannot be reached with one.
-    put(
-        &aws,
-        "target",
-        trust(root(), json!("sts:AssumeRole"), json!({})),
-    );
-    assume(&aws, (&pod).into(), &[])
-        .await
-        .refused(403, "AccessDenied");
+    put(&aws, "target", trust(root(), json!("sts:AssumeRole"), json!({})));
+    assume(&aws, (&pod).into(), &[]).await.refused(403, "AccessDenied");
 }
 
 #[tokio::test]
 async fn transitive_tags_stay_and_cannot_be_overridden() {
     let aws = open().await;
     let pod = pod_session(&aws, &[("kubernetes-namespace", "payments")]);
-    let clash = [
-        ("Tags.member.1.Key", "Kubernetes-Namespace"),
-        ("Tags.member.1.Value", "other"),
-    ];
-    assume(&aws, (&pod).into(), &clash)
-        .await
-        .refused(400, "InvalidParameterValue");
-    let first = assume(
-        &aws,
-        (&pod).into(),
-        &[("Tags.member.1.Key", "task"), ("Tags.member.1.Value", "t1")],
-    )
-    .await;
-    let second = assume(
-        &aws,
-        key_of(&first),
-        &[("Tags.member.1.Key", "task"), ("Tags.member.1.Value", "t2")],
-    )
-    .await;
-    assume(&aws, key_of(&second), &clash)
-        .await
-        .refused(400, "InvalidParameterValue");
+    let clash = [("Tags.member.1.Key", "Kubernetes-Namespace"), ("Tags.member.1.Value", "other")];
+    assume(&aws, (&pod).into(), &clash).await.refused(400, "InvalidParameterValue");
+    let first =
+        assume(&aws, (&pod).into(), &[("Tags.member.1.Key", "task"), ("Tags.member.1.Value", "t1")]).await;
+    let second =
+        assume(&aws, key_of(&first), &[("Tags.member.1.Key", "task"), ("Tags.member.1.Value", "t2")]).await;
+    assume(&aws, key_of(&second), &clash).await.refused(400, "InvalidParameterValue");
     let answer = sts(&aws, key_of(&second))
         .get_web_identity_token()
         .audience("broker")
@@ -247,14 +179,9 @@ async fn transitive_tags_stay_and_cannot_be_overridden() {
         .await
         .unwrap();
     let claims: Value =
-        jsonwebtoken::dangerous::insecure_decode(answer.web_identity_token().unwrap())
-            .unwrap()
-            .claims;
+        jsonwebtoken::dangerous::insecure_decode(answer.web_identity_token().unwrap()).unwrap().claims;
     let tags = &claims["https://sts.amazonaws.com/"]["principal_tags"];
-    assert_eq!(
-        *tags,
-        json!({"kubernetes-namespace": "payments", "task": "t2"})
-    );
+    assert_eq!(*tags, json!({"kubernetes-namespace": "payments", "task": "t2"}));
 }
 
 #[tokio::test]
@@ -262,43 +189,19 @@ async fn tags_that_are_not_transitive_end_with_their_session() {
     let aws = open().await;
     let tags = [("Tags.member.1.Key", "task"), ("Tags.member.1.Value", "t1")];
     let first = assume(&aws, ADMIN, &tags).await;
-    put(
-        &aws,
-        "target",
-        trust(
-            root(),
-            json!(ALL),
-            json!({"Null": {"aws:PrincipalTag/task": "false"}}),
-        ),
-    );
+    put(&aws, "target", trust(root(), json!(ALL), json!({"Null": {"aws:PrincipalTag/task": "false"}})));
     let second = assume(&aws, key_of(&first), &[]).await;
-    assume(&aws, key_of(&second), &[])
-        .await
-        .refused(403, "AccessDenied");
+    assume(&aws, key_of(&second), &[]).await.refused(403, "AccessDenied");
 }
 
 #[tokio::test]
 async fn a_chained_session_lasts_an_hour_at_most() {
     let aws = open().await;
     let pod = pod_session(&aws, &[]);
-    assume(&aws, (&pod).into(), &[("DurationSeconds", "3601")])
-        .await
-        .refused(400, "ValidationError");
-    assert_eq!(
-        assume(&aws, (&pod).into(), &[("DurationSeconds", "3600")])
-            .await
-            .status,
-        200
-    );
-    assert_eq!(
-        assume(&aws, ADMIN, &[("DurationSeconds", "3601")])
-            .await
-            .status,
-        200
-    );
-    assume(&aws, ADMIN, &[("DurationSeconds", "7201")])
-        .await
-        .refused(400, "ValidationError");
+    assume(&aws, (&pod).into(), &[("DurationSeconds", "3601")]).await.refused(400, "ValidationError");
+    assert_eq!(assume(&aws, (&pod).into(), &[("DurationSeconds", "3600")]).await.status, 200);
+    assert_eq!(assume(&aws, ADMIN, &[("DurationSeconds", "3601")]).await.status, 200);
+    assume(&aws, ADMIN, &[("DurationSeconds", "7201")]).await.refused(400, "ValidationError");
 }
 
 #[tokio::test]
@@ -313,39 +216,20 @@ async fn parameters_have_constraints() {
         ("ExternalId", "x"),
         ("Tags.member.1.Key", "k"),
     ] {
-        assume(&aws, ADMIN, &[change])
-            .await
-            .refused(400, "ValidationError");
+        assume(&aws, ADMIN, &[change]).await.refused(400, "ValidationError");
     }
     let reserved = [("Tags.member.1.Key", "aws:k"), ("Tags.member.1.Value", "v")];
-    assume(&aws, ADMIN, &reserved)
-        .await
-        .refused(400, "InvalidParameterValue");
-    assume(&aws, ADMIN, &[("TransitiveTagKeys.member.1", "k")])
-        .await
-        .refused(400, "InvalidParameterValue");
-    assume(&aws, ADMIN, &[("Policy", "[]")])
-        .await
-        .refused(400, "MalformedPolicyDocument");
-    for unsupported in [
-        "PolicyArns.member.1.arn",
-        "SerialNumber",
-        "ProvidedContexts.member.1.ProviderArn",
-    ] {
-        assume(&aws, ADMIN, &[(unsupported, "x")])
-            .await
-            .refused(501, "NotImplemented");
+    assume(&aws, ADMIN, &reserved).await.refused(400, "InvalidParameterValue");
+    assume(&aws, ADMIN, &[("TransitiveTagKeys.member.1", "k")]).await.refused(400, "InvalidParameterValue");
+    assume(&aws, ADMIN, &[("Policy", "[]")]).await.refused(400, "MalformedPolicyDocument");
+    for unsupported in ["PolicyArns.member.1.arn", "SerialNumber", "ProvidedContexts.member.1.ProviderArn"] {
+        assume(&aws, ADMIN, &[(unsupported, "x")]).await.refused(501, "NotImplemented");
     }
 }
 
 #[tokio::test]
 async fn an_unsigned_call_is_refused() {
     let aws = open().await;
-    let wrong = Key {
-        secret: "other",
-        ..ADMIN
-    };
-    assume(&aws, wrong, &[])
-        .await
-        .refused(403, "SignatureDoesNotMatch");
+    let wrong = Key { secret: "other", ..ADMIN };
+    assume(&aws, wrong, &[]).await.refused(403, "SignatureDoesNotMatch");
 }

@@ -17,10 +17,7 @@ const WORKLOAD: Key<'_> = Key {
 
 fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_agentkeys-local-aws"));
-    command
-        .args(arguments)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
@@ -31,63 +28,21 @@ fn scratch(name: &str) -> PathBuf {
 
 #[tokio::test]
 async fn the_sample_does_what_it_says() {
-    let aws = LocalAws::start(State::read(Path::new(SAMPLE)).unwrap())
-        .await
-        .unwrap();
-    assert!(
-        aws.outbound_issuer()
-            .ends_with("/6f9b1d54-5c0e-4f3a-9a75-0a6f4f3d2c11")
-    );
-    let identity = sts(&aws, WORKLOAD)
-        .get_caller_identity()
-        .send()
-        .await
-        .unwrap();
+    let aws = LocalAws::start(State::read(Path::new(SAMPLE)).unwrap()).await.unwrap();
+    assert!(aws.outbound_issuer().ends_with("/6f9b1d54-5c0e-4f3a-9a75-0a6f4f3d2c11"));
+    let identity = sts(&aws, WORKLOAD).get_caller_identity().send().await.unwrap();
     assert_eq!(
         identity.arn(),
         Some("arn:aws:sts::123456789012:assumed-role/orchestrator/eks-sample-orchestrator-0001")
     );
     let client = s3(&aws, WORKLOAD);
-    let own = client
-        .list_objects_v2()
-        .bucket("agent-data")
-        .prefix("team-a/")
-        .send()
-        .await
-        .unwrap();
+    let own = client.list_objects_v2().bucket("agent-data").prefix("team-a/").send().await.unwrap();
     assert_eq!(own.contents().len(), 2);
-    assert!(
-        client
-            .list_objects_v2()
-            .bucket("agent-data")
-            .prefix("team-b/")
-            .send()
-            .await
-            .is_err()
-    );
-    assert!(
-        client
-            .delete_object()
-            .bucket("agent-data")
-            .key("team-a/audit/log.txt")
-            .send()
-            .await
-            .is_err()
-    );
-    assert!(
-        client
-            .delete_object()
-            .bucket("agent-data")
-            .key("team-a/hello.txt")
-            .send()
-            .await
-            .is_ok()
-    );
+    assert!(client.list_objects_v2().bucket("agent-data").prefix("team-b/").send().await.is_err());
+    assert!(client.delete_object().bucket("agent-data").key("team-a/audit/log.txt").send().await.is_err());
+    assert!(client.delete_object().bucket("agent-data").key("team-a/hello.txt").send().await.is_ok());
     let token = |audience: &str| {
-        let call = sts(&aws, WORKLOAD)
-            .get_web_identity_token()
-            .audience(audience)
-            .signing_algorithm("ES384");
+        let call = sts(&aws, WORKLOAD).get_web_identity_token().audience(audience).signing_algorithm("ES384");
         call.send()
     };
     assert!(token("https://broker.example.com").await.is_ok());
@@ -109,10 +64,7 @@ fn a_state_survives_being_written() {
     let path = scratch("written-state.json");
     state.write(&path).unwrap();
     let again = State::read(&path).unwrap();
-    assert_eq!(
-        serde_json::to_value(&state).unwrap(),
-        serde_json::to_value(&again).unwrap()
-    );
+    assert_eq!(serde_json::to_value(&state).unwrap(), serde_json::to_value(&again).unwrap());
 }
 
 fn refused(arguments: &[&str]) -> String {
@@ -132,32 +84,19 @@ fn a_broken_state_is_reported_with_its_place() {
             "{\n  \"account\": \"123456789012\",\n  \"regoin\": \"us-east-1\"\n}",
             ":3:10: unknown field `regoin`",
         ),
-        (
-            "{\n  \"account\": 12\n}",
-            ":2:15: invalid type: integer `12`",
-        ),
-        (
-            "{\n  \"account\": \"123456789012\"\n}",
-            ":3:1: missing field `region`",
-        ),
+        ("{\n  \"account\": 12\n}", ":2:15: invalid type: integer `12`"),
+        ("{\n  \"account\": \"123456789012\"\n}", ":3:1: missing field `region`"),
         ("", ":1:0: EOF while parsing"),
     ] {
         std::fs::write(&path, text).unwrap();
         let output = refused(&["--state", path_text]);
-        assert!(
-            output.contains(&format!("{path_text}{message}")),
-            "{output}"
-        );
+        assert!(output.contains(&format!("{path_text}{message}")), "{output}");
     }
-    let bad_policy = std::fs::read_to_string(SAMPLE)
-        .unwrap()
-        .replace("\"ForAllValues:StringEquals\"", "\"StringEqual\"");
+    let bad_policy =
+        std::fs::read_to_string(SAMPLE).unwrap().replace("\"ForAllValues:StringEquals\"", "\"StringEqual\"");
     std::fs::write(&path, bad_policy).unwrap();
     let output = refused(&["--state", path_text]);
-    assert!(
-        output.contains(&format!("{path_text}:")) && output.contains("StringEqual"),
-        "{output}"
-    );
+    assert!(output.contains(&format!("{path_text}:")) && output.contains("StringEqual"), "{output}");
 }
 
 #[test]
@@ -183,24 +122,15 @@ impl Drop for Running {
 
 #[tokio::test]
 async fn the_first_line_is_the_endpoint() {
-    let mut server = Running(
-        command(&["--state", SAMPLE, "--port", "0"])
-            .spawn()
-            .unwrap(),
-    );
+    let mut server = Running(command(&["--state", SAMPLE, "--port", "0"]).spawn().unwrap());
     let mut line = String::new();
-    BufReader::new(server.0.stdout.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
+    BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let endpoint = line.trim();
     assert!(endpoint.starts_with("http://127.0.0.1:"), "{endpoint}");
     let unsigned = crate::support::form(CALLER_IDENTITY);
-    let request = http::Request::post(format!("{endpoint}/"))
-        .body(http_body_util::Full::from(unsigned))
-        .unwrap();
-    crate::support::send(request)
-        .await
-        .refused(403, "MissingAuthenticationToken");
+    let request =
+        http::Request::post(format!("{endpoint}/")).body(http_body_util::Full::from(unsigned)).unwrap();
+    crate::support::send(request).await.refused(403, "MissingAuthenticationToken");
 }
 
 #[cfg(unix)]
@@ -208,15 +138,9 @@ async fn the_first_line_is_the_endpoint() {
 async fn changes_are_written_back_when_asked_for() {
     let path = scratch("write-back.json");
     std::fs::copy(SAMPLE, &path).unwrap();
-    let mut server = Running(
-        command(&["--state", path.to_str().unwrap(), "--write-back"])
-            .spawn()
-            .unwrap(),
-    );
+    let mut server = Running(command(&["--state", path.to_str().unwrap(), "--write-back"]).spawn().unwrap());
     let mut line = String::new();
-    BufReader::new(server.0.stdout.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
+    BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let config = aws_sdk_s3::Config::builder()
         .behavior_version(aws_sdk_s3::config::BehaviorVersion::latest())
         .region(aws_sdk_s3::config::Region::new("us-east-1"))
@@ -227,28 +151,12 @@ async fn changes_are_written_back_when_asked_for() {
         .build();
     let client = aws_sdk_s3::Client::from_conf(config);
     let body = aws_sdk_s3::primitives::ByteStream::from_static(b"written");
-    client
-        .put_object()
-        .bucket("agent-data")
-        .key("team-a/new")
-        .body(body)
-        .send()
-        .await
-        .unwrap();
+    client.put_object().bucket("agent-data").key("team-a/new").body(body).send().await.unwrap();
     let id = server.0.id().to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-INT", &id])
-            .status()
-            .unwrap()
-            .success()
-    );
+    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
     assert!(server.0.wait().unwrap().success());
     let state = serde_json::to_value(State::read(&path).unwrap()).unwrap();
-    assert_eq!(
-        state["buckets"][0]["objects"]["team-a/new"]["body"]["text"],
-        "written"
-    );
+    assert_eq!(state["buckets"][0]["objects"]["team-a/new"]["body"]["text"], "written");
 }
 
 #[tokio::test]
@@ -258,28 +166,9 @@ async fn a_port_is_taken_once() {
     // Its connection stays open, idle, and does not hold up the end.
     let client = sts(&first, WORKLOAD);
     client.get_caller_identity().send().await.unwrap();
-    let port = first
-        .endpoint()
-        .rsplit(':')
-        .next()
-        .unwrap()
-        .parse()
-        .unwrap();
-    assert!(
-        LocalAws::builder(state())
-            .with_port(port)
-            .start()
-            .await
-            .is_err()
-    );
+    let port = first.endpoint().rsplit(':').next().unwrap().parse().unwrap();
+    assert!(LocalAws::builder(state()).with_port(port).start().await.is_err());
     first.shutdown().await;
-    let again = LocalAws::builder(state())
-        .with_port(port)
-        .start()
-        .await
-        .unwrap();
-    assert_eq!(
-        signed_call(&again, CALLER_IDENTITY, WORKLOAD).await.status,
-        200
-    );
+    let again = LocalAws::builder(state()).with_port(port).start().await.unwrap();
+    assert_eq!(signed_call(&again, CALLER_IDENTITY, WORKLOAD).await.status, 200);
 }

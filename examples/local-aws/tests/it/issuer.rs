@@ -56,10 +56,8 @@ impl Issuer {
             rsa: RsaKeyPair::generate(KeySize::Rsa2048).unwrap(),
             url,
         };
-        issuer.publish(
-            DISCOVERY,
-            &json!({"issuer": issuer.url, "jwks_uri": format!("{}{JWKS}", issuer.url)}),
-        );
+        issuer
+            .publish(DISCOVERY, &json!({"issuer": issuer.url, "jwks_uri": format!("{}{JWKS}", issuer.url)}));
         issuer.publish(JWKS, &json!({"keys": issuer.keys()}));
         issuer
     }
@@ -69,10 +67,7 @@ impl Issuer {
     }
 
     pub(crate) fn answer(&self, path: &str, status: StatusCode, body: &str) {
-        self.documents
-            .lock()
-            .unwrap()
-            .insert(path.to_owned(), (status, body.to_owned()));
+        self.documents.lock().unwrap().insert(path.to_owned(), (status, body.to_owned()));
     }
 
     pub(crate) fn keys(&self) -> Vec<Value> {
@@ -103,43 +98,24 @@ impl Issuer {
 
     /// A token in order but for these claims.
     pub(crate) fn token(&self, changes: Value) -> String {
-        self.sign(
-            &json!({"alg": "ES256", "kid": "p256"}),
-            &self.claims(changes).to_string(),
-        )
+        self.sign(&json!({"alg": "ES256", "kid": "p256"}), &self.claims(changes).to_string())
     }
 
     /// Signs any text under any header, with the key that the algorithm needs.
     pub(crate) fn sign(&self, header: &Value, claims: &str) -> String {
-        let message = format!(
-            "{}.{}",
-            encode(header.to_string().as_bytes()),
-            encode(claims.as_bytes())
-        );
+        let message = format!("{}.{}", encode(header.to_string().as_bytes()), encode(claims.as_bytes()));
         let random = SystemRandom::new();
         let rsa = |encoding| {
             let mut signature = vec![0; self.rsa.public_modulus_len()];
-            self.rsa
-                .sign(encoding, &random, message.as_bytes(), &mut signature)
-                .unwrap();
+            self.rsa.sign(encoding, &random, message.as_bytes(), &mut signature).unwrap();
             signature
         };
         let signature = match header["alg"].as_str() {
-            Some("ES384") => self
-                .p384
-                .sign(&random, message.as_bytes())
-                .unwrap()
-                .as_ref()
-                .to_vec(),
+            Some("ES384") => self.p384.sign(&random, message.as_bytes()).unwrap().as_ref().to_vec(),
             Some("RS256") => rsa(&RSA_PKCS1_SHA256),
             Some("RS384") => rsa(&RSA_PKCS1_SHA384),
             Some("RS512") => rsa(&RSA_PKCS1_SHA512),
-            _ => self
-                .p256
-                .sign(&random, message.as_bytes())
-                .unwrap()
-                .as_ref()
-                .to_vec(),
+            _ => self.p256.sign(&random, message.as_bytes()).unwrap().as_ref().to_vec(),
         };
         format!("{message}.{}", encode(&signature))
     }
@@ -152,9 +128,7 @@ async fn serve(listener: TcpListener, documents: Documents) {
             let service = service_fn(move |request: Request<Incoming>| {
                 let found = documents.lock().unwrap().get(request.uri().path()).cloned();
                 let (status, body) = found.unwrap_or((StatusCode::NOT_FOUND, String::new()));
-                let response = Response::builder()
-                    .status(status)
-                    .header("location", "/elsewhere");
+                let response = Response::builder().status(status).header("location", "/elsewhere");
                 async move { Ok::<_, Infallible>(response.body(Full::new(Bytes::from(body))).unwrap()) }
             });
             let _ = hyper::server::conn::http1::Builder::new()

@@ -10,14 +10,8 @@ use crate::support::{ADMIN, Key, Reply, Signing, get, pod_session, send, signed,
 /// One request, signed in the header and in the query.
 async fn both(aws: &LocalAws, signing: Signing<'_>) -> [Reply; 2] {
     let url = format!("{}/data/a/1.txt", aws.endpoint());
-    let presigned = Signing {
-        presigned: Some(Duration::from_secs(60)),
-        ..signing
-    };
-    [
-        send(signed(get(&url), signing).await).await,
-        send(signed(get(&url), presigned).await).await,
-    ]
+    let presigned = Signing { presigned: Some(Duration::from_secs(60)), ..signing };
+    [send(signed(get(&url), signing).await).await, send(signed(get(&url), presigned).await).await]
 }
 
 #[tokio::test]
@@ -32,38 +26,10 @@ async fn the_session_token_must_be_the_one_of_the_key() {
     let altered = format!("{}A", session.session_token.expose());
     let foreign = other.session_token.expose();
     for (key, status, code) in [
-        (
-            Key {
-                token: None,
-                ..sound
-            },
-            403,
-            "InvalidAccessKeyId",
-        ),
-        (
-            Key {
-                token: Some(&altered),
-                ..sound
-            },
-            400,
-            "InvalidToken",
-        ),
-        (
-            Key {
-                token: Some(foreign),
-                ..sound
-            },
-            400,
-            "InvalidToken",
-        ),
-        (
-            Key {
-                token: Some(foreign),
-                ..ADMIN
-            },
-            400,
-            "InvalidToken",
-        ),
+        (Key { token: None, ..sound }, 403, "InvalidAccessKeyId"),
+        (Key { token: Some(&altered), ..sound }, 400, "InvalidToken"),
+        (Key { token: Some(foreign), ..sound }, 400, "InvalidToken"),
+        (Key { token: Some(foreign), ..ADMIN }, 400, "InvalidToken"),
     ] {
         for reply in both(&aws, Signing::new("s3", key)).await {
             reply.refused(status, code);
@@ -85,20 +51,8 @@ async fn a_session_ends() {
 async fn a_wrong_key_is_refused() {
     let aws = start(json!({})).await;
     for (key, code) in [
-        (
-            Key {
-                secret: "other",
-                ..ADMIN
-            },
-            "SignatureDoesNotMatch",
-        ),
-        (
-            Key {
-                id: "AKIAUNKNOWNUNKNOWN00",
-                ..ADMIN
-            },
-            "InvalidAccessKeyId",
-        ),
+        (Key { secret: "other", ..ADMIN }, "SignatureDoesNotMatch"),
+        (Key { id: "AKIAUNKNOWNUNKNOWN00", ..ADMIN }, "InvalidAccessKeyId"),
     ] {
         for reply in both(&aws, Signing::new("s3", key)).await {
             reply.refused(403, code);
@@ -110,27 +64,11 @@ async fn a_wrong_key_is_refused() {
 async fn another_region_or_service_is_refused() {
     let aws = start(json!({})).await;
     let sound = Signing::new("s3", ADMIN);
-    let codes = [
-        "AuthorizationHeaderMalformed",
-        "AuthorizationQueryParametersError",
-    ];
-    for (reply, code) in both(
-        &aws,
-        Signing {
-            region: "eu-west-1",
-            ..sound
-        },
-    )
-    .await
-    .iter()
-    .zip(codes)
-    {
+    let codes = ["AuthorizationHeaderMalformed", "AuthorizationQueryParametersError"];
+    for (reply, code) in both(&aws, Signing { region: "eu-west-1", ..sound }).await.iter().zip(codes) {
         reply.refused(400, code);
     }
-    let for_sts = Signing {
-        service: "sts",
-        ..sound
-    };
+    let for_sts = Signing { service: "sts", ..sound };
     let reply = send(signed(get(&format!("{}/data/a/1.txt", aws.endpoint())), for_sts).await).await;
     reply.refused(400, "AuthorizationHeaderMalformed");
 }
@@ -140,14 +78,7 @@ async fn a_stale_or_early_date_is_refused() {
     let aws = start(json!({})).await;
     let off = Duration::from_secs(16 * 60);
     for at in [SystemTime::now() - off, SystemTime::now() + off] {
-        let [header, query] = both(
-            &aws,
-            Signing {
-                at,
-                ..Signing::new("s3", ADMIN)
-            },
-        )
-        .await;
+        let [header, query] = both(&aws, Signing { at, ..Signing::new("s3", ADMIN) }).await;
         header.refused(403, "RequestTimeTooSkewed");
         assert_eq!(query.status, 403, "{}", query.body);
     }
@@ -159,21 +90,10 @@ async fn a_presigned_url_ends_and_lasts_a_week_at_most() {
     let url = format!("{}/data/a/1.txt", aws.endpoint());
     let minute = Duration::from_secs(60);
     let sound = Signing::new("s3", ADMIN);
-    let past = Signing {
-        at: SystemTime::now() - 2 * minute,
-        presigned: Some(minute),
-        ..sound
-    };
-    send(signed(get(&url), past).await)
-        .await
-        .refused(403, "AccessDenied");
-    let long = Signing {
-        presigned: Some(Duration::from_secs(604_801)),
-        ..sound
-    };
-    send(signed(get(&url), long).await)
-        .await
-        .refused(400, "AuthorizationQueryParametersError");
+    let past = Signing { at: SystemTime::now() - 2 * minute, presigned: Some(minute), ..sound };
+    send(signed(get(&url), past).await).await.refused(403, "AccessDenied");
+    let long = Signing { presigned: Some(Duration::from_secs(604_801)), ..sound };
+    send(signed(get(&url), long).await).await.refused(400, "AuthorizationQueryParametersError");
 }
 
 #[tokio::test]
@@ -181,9 +101,7 @@ async fn aws_headers_must_be_signed() {
     let aws = start(json!({})).await;
     let url = format!("{}/data/a/1.txt", aws.endpoint());
     let mut request = signed(get(&url), Signing::new("s3", ADMIN)).await;
-    request
-        .headers_mut()
-        .insert("x-amz-meta-late", "1".parse().unwrap());
+    request.headers_mut().insert("x-amz-meta-late", "1".parse().unwrap());
     send(request).await.refused(403, "AccessDenied");
 }
 
@@ -193,14 +111,10 @@ async fn version_2_signatures_are_refused() {
     let url = format!("{}/data/a/1.txt", aws.endpoint());
     let mut header = get(&url);
     let signature = "AWS AKIAADMINADMINADMIN0:c2lnbmF0dXJl";
-    header
-        .headers_mut()
-        .insert("authorization", signature.parse().unwrap());
+    header.headers_mut().insert("authorization", signature.parse().unwrap());
     send(header).await.refused(400, "InvalidRequest");
     let query = "AWSAccessKeyId=AKIAADMINADMINADMIN0&Signature=c2ln&Expires=4000000000";
-    send(get(&format!("{url}?{query}")))
-        .await
-        .refused(400, "InvalidRequest");
+    send(get(&format!("{url}?{query}"))).await.refused(400, "InvalidRequest");
 }
 
 #[tokio::test]
@@ -208,10 +122,7 @@ async fn two_signatures_are_one_too_many() {
     let aws = start(json!({})).await;
     let url = format!("{}/data/a/1.txt", aws.endpoint());
     let signing = Signing::new("s3", ADMIN);
-    let presigned = Signing {
-        presigned: Some(Duration::from_secs(60)),
-        ..signing
-    };
+    let presigned = Signing { presigned: Some(Duration::from_secs(60)), ..signing };
     let in_query = signed(get(&url), presigned).await;
     let in_both = signed(get(&in_query.uri().to_string()), signing).await;
     assert!(send(in_both).await.status.is_client_error());
@@ -222,11 +133,7 @@ async fn what_is_decided_on_is_what_is_listed() {
     let aws = start(json!({})).await;
     let session = pod_session(&aws, &[("tenant", "a")]);
     let signing = Signing::new("s3", (&session).into());
-    for query in [
-        "prefix=a/&prefix=b/",
-        "prefix=b/&prefix=a/",
-        "prefix=a/&prefix=",
-    ] {
+    for query in ["prefix=a/&prefix=b/", "prefix=b/&prefix=a/", "prefix=a/&prefix="] {
         let url = format!("{}/data?list-type=2&{query}", aws.endpoint());
         let reply = send(signed(get(&url), signing).await).await;
         assert!(reply.status.is_client_error(), "{query}: {}", reply.body);

@@ -17,16 +17,8 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 
 pub(crate) const ACCOUNT: &str = "123456789012";
-pub(crate) const ADMIN: Key<'_> = Key {
-    id: "AKIAADMINADMINADMIN0",
-    secret: "admin-secret",
-    token: None,
-};
-pub(crate) const NOBODY: Key<'_> = Key {
-    id: "AKIANOBODYNOBODY0000",
-    secret: "nobody-secret",
-    token: None,
-};
+pub(crate) const ADMIN: Key<'_> = Key { id: "AKIAADMINADMINADMIN0", secret: "admin-secret", token: None };
+pub(crate) const NOBODY: Key<'_> = Key { id: "AKIANOBODYNOBODY0000", secret: "nobody-secret", token: None };
 
 /// Credentials to sign with.
 #[derive(Clone, Copy, Debug)]
@@ -48,13 +40,7 @@ impl<'k> From<&'k SessionCredentials> for Key<'k> {
 
 impl From<Key<'_>> for Credentials {
     fn from(key: Key<'_>) -> Self {
-        Self::new(
-            key.id,
-            key.secret,
-            key.token.map(str::to_owned),
-            None,
-            "test",
-        )
+        Self::new(key.id, key.secret, key.token.map(str::to_owned), None, "test")
     }
 }
 
@@ -141,8 +127,7 @@ pub(crate) fn session_of(
 ) -> SessionCredentials {
     let role: RoleName = role.parse().expect("a role name");
     let tags = Tags::parse(tags.iter().copied()).expect("tags");
-    aws.workload_session(&role, &"pod-1".parse().expect("a name"), tags, duration)
-        .expect("a session")
+    aws.workload_session(&role, &"pod-1".parse().expect("a name"), tags, duration).expect("a session")
 }
 
 pub(crate) fn data() -> BucketName {
@@ -183,13 +168,7 @@ impl Reply {
     /// The text of the first element of this name.
     pub(crate) fn element(&self, name: &str) -> &str {
         let (open, close) = (format!("<{name}>"), format!("</{name}>"));
-        let inner = || {
-            self.body
-                .split_once(&open)?
-                .1
-                .split_once(&close)
-                .map(|(inner, _)| inner)
-        };
+        let inner = || self.body.split_once(&open)?.1.split_once(&close).map(|(inner, _)| inner);
         inner().unwrap_or_default()
     }
 
@@ -200,12 +179,7 @@ impl Reply {
     /// Asserts a refusal: status and code.
     #[track_caller]
     pub(crate) fn refused(&self, status: u16, code: &str) {
-        assert_eq!(
-            (self.status.as_u16(), self.element("Code")),
-            (status, code),
-            "{}",
-            self.body
-        );
+        assert_eq!((self.status.as_u16(), self.element("Code")), (status, code), "{}", self.body);
     }
 }
 
@@ -213,26 +187,16 @@ pub(crate) async fn send(request: Request<Full<Bytes>>) -> Reply {
     let client = Client::builder(TokioExecutor::new()).build_http();
     let response = client.request(request).await.expect("an answer");
     let status = response.status();
-    let body = response
-        .into_body()
-        .collect()
-        .await
-        .expect("a body")
-        .to_bytes();
-    Reply {
-        status,
-        body: String::from_utf8_lossy(&body).into_owned(),
-    }
+    let body = response.into_body().collect().await.expect("a body").to_bytes();
+    Reply { status, body: String::from_utf8_lossy(&body).into_owned() }
 }
 
 pub(crate) fn form(pairs: &[(&str, &str)]) -> String {
     let encode = |text: &str| {
         percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
     };
-    let pairs: Vec<String> = pairs
-        .iter()
-        .map(|(name, value)| format!("{}={}", encode(name), encode(value)))
-        .collect();
+    let pairs: Vec<String> =
+        pairs.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
     pairs.join("&")
 }
 
@@ -242,10 +206,7 @@ pub(crate) const CALLER_IDENTITY: &[(&str, &str)] =
 pub(crate) fn unsigned_call(aws: &LocalAws, pairs: &[(&str, &str)]) -> Request<Full<Bytes>> {
     Request::post(format!("{}/", aws.endpoint()))
         .header("host", aws.endpoint().trim_start_matches("http://"))
-        .header(
-            "content-type",
-            "application/x-www-form-urlencoded; charset=utf-8",
-        )
+        .header("content-type", "application/x-www-form-urlencoded; charset=utf-8")
         .body(Full::from(form(pairs)))
         .expect("a request")
 }
@@ -263,28 +224,13 @@ pub(crate) struct Signing<'s> {
 
 impl<'s> Signing<'s> {
     pub(crate) fn new(service: &'s str, key: Key<'s>) -> Self {
-        Self {
-            key,
-            region: "us-east-1",
-            service,
-            at: SystemTime::now(),
-            presigned: None,
-        }
+        Self { key, region: "us-east-1", service, at: SystemTime::now(), presigned: None }
     }
 }
 
 /// Signs a request of which the body is known; the headers that it has are signed too.
-pub(crate) async fn signed(
-    mut request: Request<Full<Bytes>>,
-    signing: Signing<'_>,
-) -> Request<Full<Bytes>> {
-    let body = request
-        .body()
-        .clone()
-        .collect()
-        .await
-        .expect("a body")
-        .to_bytes();
+pub(crate) async fn signed(mut request: Request<Full<Bytes>>, signing: Signing<'_>) -> Request<Full<Bytes>> {
+    let body = request.body().clone().collect().await.expect("a body").to_bytes();
     let mut settings = SigningSettings::default();
     if signing.service == "s3" {
         settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
@@ -309,15 +255,9 @@ pub(crate) async fn signed(
         .iter()
         .map(|(name, value)| (name.to_string(), value.to_str().expect("text").to_owned()))
         .collect();
-    let headers = headers
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()));
+    let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let presigned_s3 = signing.presigned.is_some() && signing.service == "s3";
-    let signable_body = if presigned_s3 {
-        SignableBody::UnsignedPayload
-    } else {
-        SignableBody::Bytes(&body)
-    };
+    let signable_body = if presigned_s3 { SignableBody::UnsignedPayload } else { SignableBody::Bytes(&body) };
     let signable = SignableRequest::new(request.method().as_str(), &uri, headers, signable_body)
         .expect("a signable request");
     let (instructions, _) = sign(signable, &params).expect("a signature").into_parts();
@@ -331,12 +271,7 @@ pub(crate) async fn signed_call(aws: &LocalAws, pairs: &[(&str, &str)], key: Key
 }
 
 pub(crate) fn get(url: &str) -> Request<Full<Bytes>> {
-    let authority = url
-        .parse::<http::Uri>()
-        .expect("a URL")
-        .authority()
-        .expect("an authority")
-        .to_string();
+    let authority = url.parse::<http::Uri>().expect("a URL").authority().expect("an authority").to_string();
     Request::builder()
         .method(Method::GET)
         .uri(url)
