@@ -82,13 +82,10 @@ pub(crate) async fn attest(
 
     let (identity, took) = timed(demo.attestors.attest(&evidence)).await;
     let identity = identity?;
-    let instance = identity.instance().map_or("none", |instance| instance.as_str());
-    let saw = format!(
-        "{} · {} · {} · pod uid {instance}",
-        identity.agent(),
-        identity.assurance().as_str(),
-        identity.trust_root(),
-    );
+    let instance = identity.instance().and_then(|instance| instance.as_str().get(..8)).unwrap_or("none");
+    let cluster = identity.trust_root().as_str().rsplit(':').next().unwrap_or_default();
+    let assurance = identity.assurance().as_str();
+    let saw = format!("{} · {assurance} by eks …:{cluster} · pod uid {instance}…", identity.agent());
     report.step(name, "2 attested", saw, took);
     report.check(identity.agent().as_str() == name);
     Ok(identity)
@@ -108,7 +105,7 @@ async fn credentials_of(
     let omni = ActorOmni::of(identity);
     let omni = omni.as_str().get(..8).unwrap_or_default();
     let saw = format!(
-        "ES256, kid {kid}…, ≤ 5 min, tag agentkeys_actor_omni={omni}…, for the {} role only",
+        "ES256, kid {kid}…, ≤ 5 min, agentkeys_actor_omni={omni}…, for the {} role only",
         class.as_str()
     );
     report.step(name, "3 token", saw, took);

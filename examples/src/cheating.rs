@@ -36,11 +36,11 @@ async fn forged_evidence(demo: &Demo, report: &mut Report) -> Result<(), Failure
     let token = web_identity_token(demo, &demo.pod_session("red")?, AUDIENCE, &victim).await?;
     let found = attest(demo, &token).await;
     let code = match found {
-        Ok(identity) if identity.agent().as_str() == "red" => Some("still_red".to_owned()),
+        Ok(identity) if identity.agent().as_str() == "red" => Some(UNREAD.to_owned()),
         Ok(_) => None,
         Err(code) => Some(code),
     };
-    report.refusal("red's pod asks for request_tags that name blue's pod", attestor, "still_red", code);
+    report.refusal("red's pod asks for request_tags that name blue's pod", attestor, UNREAD, code);
 
     // a session that Pod Identity did not tag says everything about blue's pod in request_tags
     let victim = [
@@ -195,5 +195,8 @@ async fn assume(demo: &Demo, token: &str, role: &RoleArn) -> Option<String> {
         Err(error) => Some(error.code().unwrap_or("no answer").to_owned()),
     }
 }
+
+/// The evidence is good, and for what it was before: red. What the caller wrote into it was not read.
+const UNREAD: &str = "request_tags_unread";
 
 const ROLES_CLAIM: &str = "https://aws.amazon.com/roles";

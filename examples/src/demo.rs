@@ -136,7 +136,7 @@ impl Demo {
     /// What EKS Pod Identity gives an agent's pod: a session whose tags name the pod.
     pub(crate) fn pod_session(&self, agent: &str) -> Result<SessionCredentials, Failure> {
         let pod = format!("{agent}-pod");
-        let uid = format!("7f0c0000-0000-4000-8000-{:012x}", agent.len());
+        let uid = format!("{:08x}-0000-4000-8000-000000000000", agent.len());
         let tags = [
             ("eks-cluster-arn", CLUSTER),
             ("eks-cluster-name", "demo"),

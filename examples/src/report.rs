@@ -82,11 +82,13 @@ impl Report {
         for step in &self.steps {
             if step.agent != agent {
                 agent = &step.agent;
-                let _infallible = writeln!(out, "\n agent {}", paint("1", agent));
+                let heading =
+                    if agent.is_empty() { String::new() } else { format!(" agent {}", paint("1", agent)) };
+                let _infallible = writeln!(out, "\n{heading}");
             }
             let took = Duration::from_micros(u64::try_from(step.micros).unwrap_or(u64::MAX));
             let took = if step.micros == 0 { String::new() } else { format!("{took:>10.1?}") };
-            let _infallible = writeln!(out, "   {:<12} {:<100} {took}", step.step, step.saw);
+            let _infallible = writeln!(out, "   {:<14} {:<92} {took}", step.step, step.saw);
         }
         let _infallible = writeln!(out, "\n isolation: who may do what where");
         for row in self.matrix.chunks(3) {

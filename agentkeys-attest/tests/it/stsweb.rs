@@ -166,7 +166,7 @@ async fn w11_every_pin_decides() {
     };
     type Change<'c> = &'c dyn Fn(&mut StsWebPins);
     let changes: [(&str, Change<'_>); 8] = [
-        ("token_key_unknown", &|pins| pins.issuer = "https://other.example".parse().unwrap()),
+        ("token_issuer", &|pins| pins.issuer = "https://other.example".parse().unwrap()),
         ("token_audience", &|pins| pins.audience = "other".parse().unwrap()),
         ("the evidence is for another role", &other_account),
         ("the evidence is for another role", &|pins| {

@@ -79,7 +79,7 @@ fn each_attempt_to_cheat_is_refused_with_its_own_code() {
         .map(|row| ["attempt", "code"].map(|at| row[at].as_str().unwrap().to_owned()))
         .collect();
     let expected = [
-        ("red's pod asks for request_tags that name blue's pod", "still_red"),
+        ("red's pod asks for request_tags that name blue's pod", "request_tags_unread"),
         ("a session without a pod's tags brings all six in request_tags", "evidence_incomplete"),
         ("evidence with one byte changed", "token_signature"),
         ("evidence from another issuer", "token_signature"),
