@@ -1,4 +1,10 @@
 //! The federation crate from outside, against doubles that keep what they were sent.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "clippy lets tests do so, and not the functions that they share"
+)]
 
 mod environment;
 mod exchange;

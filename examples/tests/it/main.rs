@@ -1,4 +1,10 @@
 //! The whole flow against an STS and S3 that share no code with it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "clippy lets tests do so, and not the functions that they share"
+)]
 
 mod policies;
 mod quickstart;
