@@ -1,0 +1,149 @@
+//! Compares implementations of the same work without being fooled by the machine.
+//!
+//! All candidates run in one process, one after another in every round, and each round begins with the next
+//! of them; a ratio is taken within a round and the median over the rounds is what is told. Every candidate
+//! walks through many distinct items from a place of its own, so that no two meet the same warm lines.
+//! Times are orientation; ratios hold.
+
+use std::fmt;
+use std::time::Instant;
+
+use serde_json::{Map, Value, json};
+
+/// One implementation of the work, called with the number of an item.
+pub struct Candidate<'c> {
+    name: &'static str,
+    work: Box<dyn FnMut(usize) + 'c>,
+}
+
+impl<'c> Candidate<'c> {
+    /// `work` panics where its answer is wrong: a fast wrong answer is no result.
+    pub fn new(name: &'static str, work: impl FnMut(usize) + 'c) -> Self {
+        Self { name, work: Box::new(work) }
+    }
+}
+
+impl fmt::Debug for Candidate<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Candidate").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// How many distinct items there are.
+    pub items: usize,
+    /// How many of them each candidate does in a round.
+    pub slice: usize,
+    /// How many rounds; odd, so that there is a middle one.
+    pub rounds: usize,
+}
+
+/// What was found about the first candidate.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    case: &'static str,
+    nanoseconds: f64,
+    /// Its speed relative to each other one; above 1 it is the faster.
+    versus: Vec<(&'static str, f64)>,
+}
+
+/// Measures the first candidate against the others.
+///
+/// # Panics
+/// Without candidates, or where one of them panics.
+#[must_use]
+pub fn compare(case: &'static str, plan: Plan, mut candidates: Vec<Candidate<'_>>) -> Outcome {
+    let count = candidates.len();
+    let mut times = vec![Vec::with_capacity(plan.rounds); count];
+    let mut cursors: Vec<usize> = (0..count).map(|at| at * plan.items / count).collect();
+    for round in 0..=plan.rounds {
+        for turn in 0..count {
+            let at = (round + turn) % count;
+            let (candidate, cursor) = (&mut candidates[at], cursors[at]);
+            let begin = Instant::now();
+            for step in 0..plan.slice {
+                (candidate.work)((cursor + step) % plan.items);
+            }
+            let elapsed = begin.elapsed().as_secs_f64();
+            cursors[at] = (cursor + plan.slice) % plan.items;
+            // the first round warms up
+            if round > 0 {
+                times[at].push(elapsed * 1e9 / plan.slice as f64);
+            }
+        }
+    }
+    let ours = times[0].clone();
+    let ratio =
+        |theirs: &[f64]| median(theirs.iter().zip(&ours).map(|(theirs, ours)| theirs / ours).collect());
+    let versus = (1..count).map(|at| (candidates[at].name, ratio(&times[at]))).collect();
+    Outcome { case, nanoseconds: median(ours.clone()), versus }
+}
+
+/// The bench's `main`: runs each case and prints a table, or with `--json` one object a line and nothing else.
+///
+/// Does nothing where cargo only tests that it builds.
+pub fn run(bench: &str, cases: impl IntoIterator<Item = Box<dyn FnOnce() -> Outcome>>) {
+    let arguments: Vec<String> = std::env::args().collect();
+    let given = |name: &str| arguments.iter().any(|argument| argument == name);
+    if !given("--bench") {
+        return;
+    }
+    for case in cases {
+        let outcome = case();
+        if given("--json") {
+            println!("{}", outcome.to_json(bench));
+        } else {
+            println!("{bench:10} {outcome}");
+        }
+    }
+}
+
+impl Outcome {
+    fn to_json(&self, bench: &str) -> Value {
+        let versus: Map<String, Value> =
+            self.versus.iter().map(|(name, ratio)| ((*name).to_owned(), json!(rounded(*ratio)))).collect();
+        json!({ "bench": bench, "case": self.case, "ns": self.nanoseconds.round(), "vs": versus })
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:8} {:>9.1} us", self.case, self.nanoseconds / 1000.0)?;
+        for (name, ratio) in &self.versus {
+            write!(f, "   {ratio:.3}x {name}")?;
+        }
+        Ok(())
+    }
+}
+
+fn rounded(ratio: f64) -> f64 {
+    (ratio * 1000.0).round() / 1000.0
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_slower_one_has_a_ratio_above_one() {
+        let spin = |times: u32| {
+            move |_| {
+                for at in 0..times {
+                    std::hint::black_box(at);
+                }
+            }
+        };
+        let plan = Plan { items: 7, slice: 3, rounds: 5 };
+        let outcome =
+            compare("spin", plan, vec![Candidate::new("a", spin(100)), Candidate::new("b", spin(100_000))]);
+        assert!(outcome.versus[0].1 > 1.0, "{outcome}");
+        assert_eq!(outcome.to_json("x")["case"], "spin");
+    }
+}
