@@ -16,7 +16,7 @@ pub use reqwest::{HttpSettings, ReqwestClient, TrustStore};
 ///
 /// # Contract
 /// Follows no redirect: a 3xx is an answer like any other. Uses no proxy that the host did not pass as
-/// a value; reads no environment variable. Reads at most `max_body` bytes of the body and stops within
+/// a value, and takes no setting from the environment. Reads at most `max_body` bytes of the body and stops within
 /// its time limit (W4).
 ///
 /// # Security

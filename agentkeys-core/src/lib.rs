@@ -14,8 +14,8 @@
 //! ```
 //!
 //! No cloud is named here: attestors live in `agentkeys-attest`, token exchange in
-//! `agentkeys-federation`. This crate serves no HTTP, keeps no global state, reads no environment
-//! variable, and asks for the time only through a [`Clock`].
+//! `agentkeys-federation`. This crate serves no HTTP, keeps no global state, takes no setting from the
+//! environment, and asks for the time only through a [`Clock`].
 //!
 //! # Verifying somebody's tokens
 //!

@@ -89,7 +89,7 @@ impl HttpClient for ReqwestClient {
     }
 }
 
-/// What a [`ReqwestClient`] is built from. Every setting is a value; none is read from the environment.
+/// What a [`ReqwestClient`] is built from. Every setting is a value.
 #[derive(Clone, Debug)]
 pub struct HttpSettings {
     trust: TrustStore,
@@ -127,7 +127,7 @@ impl HttpSettings {
 pub struct TrustStore(Trust);
 
 impl TrustStore {
-    /// The operating system's.
+    /// The operating system's, which on Unix is also where `SSL_CERT_FILE` and `SSL_CERT_DIR` point.
     #[must_use]
     pub const fn system() -> Self {
         Self(Trust::System)
