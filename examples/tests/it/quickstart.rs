@@ -6,9 +6,11 @@ use std::process::{Command, Output};
 use serde_json::Value;
 
 fn binary() -> PathBuf {
-    // cargo builds the examples of a package beside its tests
+    // a plain `cargo test` builds the examples of a package beside its tests
     let deps = std::env::current_exe().unwrap();
-    deps.parent().unwrap().parent().unwrap().join("examples").join("quickstart")
+    let path = deps.parent().unwrap().parent().unwrap().join("examples").join("quickstart");
+    assert!(path.exists(), "not built: run `cargo test -p agentkeys-examples` without choosing targets");
+    path
 }
 
 /// Offline, no CA files, and an environment full of other people's settings (W70).
