@@ -213,13 +213,6 @@ impl AttestedIdentity {
         self
     }
 
-    /// The same identity, good until `moment` at most. It can only shorten.
-    #[must_use]
-    pub fn limited_until(mut self, moment: Timestamp) -> Self {
-        self.not_after = self.not_after.min(moment);
-        self
-    }
-
     /// What kind of evidence proved it; the issuer label of R17.
     #[must_use]
     pub const fn kind(&self) -> &EvidenceKind {

@@ -46,12 +46,7 @@ impl FromStr for ActorOmni {
     type Err = ActorError;
 
     fn from_str(text: &str) -> Result<Self, ActorError> {
-        let lower = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        if text.len() == 64 && text.bytes().all(lower) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(ActorError::Omni)
-        }
+        if is_lower_hex(text, 64) { Ok(Self(text.to_owned())) } else { Err(ActorError::Omni) }
     }
 }
 
@@ -80,13 +75,8 @@ impl FromStr for Wallet {
     type Err = ActorError;
 
     fn from_str(text: &str) -> Result<Self, ActorError> {
-        let lower = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
         let digits = text.strip_prefix("0x").ok_or(ActorError::Wallet)?;
-        if digits.len() == 40 && digits.bytes().all(lower) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(ActorError::Wallet)
-        }
+        if is_lower_hex(digits, 40) { Ok(Self(text.to_owned())) } else { Err(ActorError::Wallet) }
     }
 }
 
@@ -106,6 +96,10 @@ pub enum ActorError {
     /// Not an address.
     #[error("a wallet is 0x and 40 lower-case hex digits")]
     Wallet,
+}
+
+fn is_lower_hex(text: &str, digits: usize) -> bool {
+    text.len() == digits && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 fn hex(bytes: &[u8]) -> String {
