@@ -161,3 +161,15 @@ impl KeyError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn static_keys_spare_a_forgery_its_second_check() {
+        let keys = StaticKeys::new(KeySet::default());
+        assert!(matches!(keys.refresh(RefreshReason::WrongSignature).await, Err(KeyError::Unchanged)));
+        assert!(keys.refresh(RefreshReason::UnknownKey(None)).await.is_ok());
+    }
+}
