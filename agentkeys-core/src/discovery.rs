@@ -63,7 +63,7 @@ impl ProviderMetadata {
         if authority != issuer.authority() {
             return Err("its jwks_uri is on another host");
         }
-        if !rest.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#' && byte != b'\\') {
+        if !is_plain(rest) {
             return Err("its jwks_uri is malformed");
         }
         Ok(Self { jwks_uri: document.jwks_uri })
@@ -76,6 +76,44 @@ impl ProviderMetadata {
     }
 }
 
+/// Where an issuer's keys are, where the host says so itself: an `https://` URL on any host, without user
+/// info and fragment, at most [`MAX_JWKS_URI`] bytes. Never built from what a token or a document says (L10).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JwksUri(String);
+
+impl JwksUri {
+    /// Reads an address.
+    ///
+    /// # Errors
+    /// [`JwksUriError`].
+    pub fn parse(url: &str) -> Result<Self, JwksUriError> {
+        let rest = url.strip_prefix("https://").ok_or(JwksUriError)?;
+        let authority = rest.split(['/', '?']).next().unwrap_or_default();
+        // the host and its port have the form of an issuer's
+        let host_ok = Issuer::parse(&format!("https://{authority}")).is_ok();
+        if url.len() > MAX_JWKS_URI || !is_plain(rest) || !host_ok {
+            return Err(JwksUriError);
+        }
+        Ok(Self(url.to_owned()))
+    }
+
+    /// The URL, exactly as it was given.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Not the address of a key set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+#[error("a key set's address is an https:// URL without user info and fragment")]
+pub struct JwksUriError;
+
+fn is_plain(rest: &str) -> bool {
+    rest.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#' && byte != b'\\')
+}
+
 #[derive(Deserialize)]
 struct Document {
     issuer: String,
@@ -84,6 +122,9 @@ struct Document {
 
 /// The largest discovery document that is read: 64 KiB.
 pub const MAX_DISCOVERY_BYTES: usize = 64 * 1024;
+
+/// The longest address of a key set that a host can configure, in bytes.
+pub const MAX_JWKS_URI: usize = 2048;
 
 #[cfg(test)]
 mod tests {
@@ -134,5 +175,29 @@ mod tests {
         let doubled = r#"{"issuer":"https://h.example/a","issuer":"https://h.example/a","jwks_uri":"https://h.example/k"}"#;
         assert!(ProviderMetadata::parse(doubled.as_bytes(), &issuer).is_err());
         assert!(ProviderMetadata::parse(&vec![b' '; MAX_DISCOVERY_BYTES + 1], &issuer).is_err());
+    }
+
+    #[test]
+    fn l10_w24_only_https_addresses_are_configured_for_key_sets() {
+        for good in ["https://keys.example/a?x=1", "https://keys.example:8443", "https://[::1]/k"] {
+            assert_eq!(JwksUri::parse(good).unwrap().as_str(), good);
+        }
+        for bad in [
+            "http://keys.example/a",
+            "HTTPS://keys.example/a",
+            "https://",
+            "https:///a",
+            "https://u@keys.example/a",
+            "https://keys.example/a#b",
+            "https://keys.example/a b",
+            "https://keys.example\\@evil.example/",
+            "https://keys.example:x/",
+            "file:///etc/passwd",
+            "",
+        ] {
+            assert_eq!(JwksUri::parse(bad), Err(JwksUriError), "{bad}");
+        }
+        let long = format!("https://keys.example/{}", "a".repeat(MAX_JWKS_URI));
+        assert_eq!(JwksUri::parse(&long), Err(JwksUriError));
     }
 }

@@ -8,12 +8,12 @@ use async_trait::async_trait;
 use crate::clock::{ClockError, Timestamp};
 use crate::error::ErrorKind;
 use crate::http::HttpError;
-use crate::jose::{KeySet, KeySetError};
+use crate::jose::{KeyId, KeySet, KeySetError};
 
 mod cache;
 mod ring;
 
-pub use cache::{CacheAges, JwksCache};
+pub use cache::{CacheAges, CacheHealth, JwksCache, MAX_BACK_OFF, MAX_SOFT_AGE, MIN_SOFT_AGE};
 pub use ring::{JwksDocument, KeyRing, Oidc, Purpose, Session};
 
 /// One issuer's keys, as they are now.
@@ -36,18 +36,22 @@ pub trait KeySource: fmt::Debug + Send + Sync {
     /// Borrows the current set.
     fn read(&self, now: Timestamp) -> Result<KeySnapshot<'_>, KeyError>;
 
-    /// Tries to get a newer set, because `reason`. Whether anything changed is seen by reading again.
+    /// Tries to get a newer set, because `reason`. Whether anything changed is seen by reading again;
+    /// [`KeyError::Unchanged`] spares the reader of a [`RefreshReason::WrongSignature`] that.
     async fn refresh(&self, reason: RefreshReason) -> Result<(), KeyError>;
 }
 
 /// Why a reader asks for a refresh.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RefreshReason {
     /// There is no set yet, or it is too old.
     Stale,
-    /// A well-formed token names a key that the set does not have.
-    UnknownKey,
+    /// A well-formed token names this key, or needs one without naming it, and the set does not have it.
+    UnknownKey(Option<KeyId>),
+    /// The set's key does not fit the signature of a well-formed token: forged, or the issuer has put
+    /// another key under the same name, as AWS may under `RSA_0`.
+    WrongSignature,
 }
 
 /// A borrowed, immutable key set.
@@ -98,8 +102,8 @@ impl KeySource for StaticKeys {
         Ok(KeySnapshot::borrowed(&self.0))
     }
 
-    async fn refresh(&self, _reason: RefreshReason) -> Result<(), KeyError> {
-        Ok(())
+    async fn refresh(&self, reason: RefreshReason) -> Result<(), KeyError> {
+        if reason == RefreshReason::WrongSignature { Err(KeyError::Unchanged) } else { Ok(()) }
     }
 }
 
@@ -128,6 +132,9 @@ pub enum KeyError {
         /// How long to wait before the next try.
         retry_after: Duration,
     },
+    /// The source has no newer set and will not look for one now.
+    #[error("the issuer's keys are still the same")]
+    Unchanged,
 }
 
 impl KeyError {
@@ -139,7 +146,7 @@ impl KeyError {
         match self {
             Self::Clock(error) => error.kind(),
             Self::Http(error) => error.kind(),
-            Self::Discovery(_) | Self::KeySet(_) | Self::Stale { .. } | Self::Status(_) => {
+            Self::Discovery(_) | Self::KeySet(_) | Self::Stale { .. } | Self::Status(_) | Self::Unchanged => {
                 ErrorKind::Unavailable
             }
         }
@@ -152,5 +159,17 @@ impl KeyError {
             Self::Stale { retry_after } => Some(*retry_after),
             _ => self.kind().is_retryable().then_some(Duration::from_secs(10)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn static_keys_spare_a_forgery_its_second_check() {
+        let keys = StaticKeys::new(KeySet::default());
+        assert!(matches!(keys.refresh(RefreshReason::WrongSignature).await, Err(KeyError::Unchanged)));
+        assert!(keys.refresh(RefreshReason::UnknownKey(None)).await.is_ok());
     }
 }

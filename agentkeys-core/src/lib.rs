@@ -66,7 +66,9 @@ pub mod testing;
 
 pub use attestor::{AttestError, Attestor, Attestors};
 pub use clock::{CLOCK_FLOOR, Clock, ClockError, SystemClock, Timestamp};
-pub use discovery::{DiscoveryDocument, MAX_DISCOVERY_BYTES, ProviderMetadata};
+pub use discovery::{
+    DiscoveryDocument, JwksUri, JwksUriError, MAX_DISCOVERY_BYTES, MAX_JWKS_URI, ProviderMetadata,
+};
 pub use error::ErrorKind;
 pub use evidence::{Evidence, EvidenceError, EvidenceSource, MAX_EVIDENCE_BYTES, SourceError};
 pub use http::{HttpClient, HttpError, HttpMethod, HttpRequest, HttpResponse};
@@ -78,8 +80,8 @@ pub use identity::{
 };
 pub use issuer::{Audience, Issuer, IssuerError, MAX_AUDIENCE, MAX_ISSUER};
 pub use keys::{
-    CacheAges, JwksCache, JwksDocument, KeyError, KeyRing, KeySnapshot, KeySource, Oidc, Purpose,
-    RefreshReason, Session, StaticKeys,
+    CacheAges, CacheHealth, JwksCache, JwksDocument, KeyError, KeyRing, KeySnapshot, KeySource, MAX_BACK_OFF,
+    MAX_SOFT_AGE, MIN_SOFT_AGE, Oidc, Purpose, RefreshReason, Session, StaticKeys,
 };
 pub use kind::{EvidenceKind, KindError};
 pub use minter::{

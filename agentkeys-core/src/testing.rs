@@ -85,7 +85,11 @@ impl FakeHttp {
 
     /// From now on `url` answers this.
     pub fn answer(&self, url: &str, status: u16, body: impl Into<Vec<u8>>) {
-        let answer = HttpResponse::new(status, Vec::new(), body);
+        self.respond(url, HttpResponse::new(status, Vec::new(), body));
+    }
+
+    /// From now on `url` answers this, headers included.
+    pub fn respond(&self, url: &str, answer: HttpResponse) {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner).insert(url.to_owned(), answer);
     }
 

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use crate::clock::{Clock, ClockError, SystemClock, Timestamp};
 use crate::error::ErrorKind;
 use crate::issuer::{Audience, Issuer};
-use crate::jose::{Algorithm, Compact, CompactError, Header, Jwk, KeySet, nesting_within};
+use crate::jose::{Algorithm, Compact, CompactError, Header, Jwk, KeyId, KeySet, nesting_within};
 use crate::keys::{KeyError, KeySource, RefreshReason};
 use crate::spiffe::{SpiffeId, TrustDomain};
 
@@ -83,13 +83,29 @@ impl Verifier {
     /// # Errors
     /// [`VerifyError`], one variant per cause.
     pub async fn verify<C: DeserializeOwned>(&self, token: &str) -> Result<VerifiedToken<C>, VerifyError> {
-        let first = self.verify_with_known_keys(token, self.clock.now()?);
-        let (reason, keys) = match first {
-            Err(VerifyError::UnknownKey) => (RefreshReason::UnknownKey, self.keys_for(token)?),
-            Err(VerifyError::Keys(KeyError::Stale { .. })) => (RefreshReason::Stale, self.keys_for(token)?),
-            decided => return decided,
+        let refused = match self.verify_with_known_keys(token, self.clock.now()?) {
+            Err(refused) => refused,
+            verified => return verified,
         };
-        keys.refresh(reason).await?;
+        let reason = match &refused {
+            VerifyError::UnknownKey => match named_key(token) {
+                Ok(kid) => RefreshReason::UnknownKey(kid),
+                // no key can have such a name
+                Err(_) => return Err(refused),
+            },
+            VerifyError::Keys(KeyError::Stale { .. }) => RefreshReason::Stale,
+            VerifyError::Signature => RefreshReason::WrongSignature,
+            _ => return Err(refused),
+        };
+        let refreshed = match self.keys_for(token) {
+            Ok(keys) => keys.refresh(reason).await.map_err(VerifyError::Keys),
+            Err(error) => Err(error),
+        };
+        match refreshed {
+            // the keys that are trusted now have decided already
+            Err(_) if matches!(refused, VerifyError::Signature) => return Err(refused),
+            refreshed => refreshed?,
+        }
         self.verify_with_known_keys(token, self.clock.now()?)
     }
 
@@ -415,6 +431,13 @@ impl VerifyError {
             Self::UnknownKey => "token_key_unknown",
         }
     }
+}
+
+/// The `kid` of a token whose header was read before.
+fn named_key(token: &str) -> Result<Option<KeyId>, VerifyError> {
+    let header_json = Compact::split(token)?.header_json()?;
+    let header = Header::parse(&header_json)?;
+    header.kid.as_deref().map(KeyId::parse).transpose().map_err(|_| VerifyError::UnknownKey)
 }
 
 fn select<'k>(keys: &'k KeySet, header: &Header<'_>, algorithm: Algorithm) -> Result<&'k Jwk, VerifyError> {

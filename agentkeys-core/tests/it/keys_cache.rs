@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agentkeys_core::jose::{KeySetError, MAX_KEY_SET_BYTES};
-use agentkeys_core::testing::{FakeHttp, ManualClock};
+use agentkeys_core::testing::{FakeHttp, ManualClock, SeededRandom};
 use agentkeys_core::{
     Audience, CacheAges, Clock as _, ErrorKind, Issuer, JwksCache, KeyError, KeySource as _, NoClaims,
     Profile, Verifier, VerifyError,
@@ -26,7 +26,13 @@ impl World {
         let (http, clock, issuer) = (FakeHttp::new(), clock(), fake().issuer().clone());
         fake().publish(&http);
         let (client, time) = (Arc::clone(&http) as _, Arc::clone(&clock) as _);
-        let cache = JwksCache::with_settings(issuer.clone(), client, time, CacheAges::default());
+        let cache = JwksCache::with_settings(issuer, client, time, CacheAges::default());
+        // no jitter: the shortest back-off
+        Self::over(http, clock, cache.with_random(SeededRandom::new(0)))
+    }
+
+    pub(crate) fn over(http: Arc<FakeHttp>, clock: Arc<ManualClock>, cache: JwksCache) -> Self {
+        let issuer = fake().issuer().clone();
         let profile = Profile::oidc(issuer, Arc::new(cache.clone()));
         let verifier =
             Verifier::new(profile, Audience::parse(AUDIENCE).unwrap()).with_clock(Arc::clone(&clock) as _);
@@ -274,6 +280,15 @@ async fn each_first_answer_that_is_no_key_set_is_named() {
 }
 
 #[tokio::test]
+async fn a_discovery_document_comes_with_status_200() {
+    let world = World::new();
+    let document = json!({ "issuer": ISSUER, "jwks_uri": fake().issuer().jwks_url() });
+    world.http.answer(&fake().issuer().discovery_url(), 203, document.to_string());
+    let refused = world.verify(&world.token()).await.unwrap_err();
+    assert!(matches!(refused, VerifyError::Keys(KeyError::Status(203))), "{refused:?}");
+}
+
+#[tokio::test]
 async fn r34_w24_discovery_that_speaks_for_another_issuer_is_refused() {
     let world = World::new();
     for issuer in ["https://issuer.example/tenant/", "https://issuer.example", "https://evil.example"] {
@@ -282,7 +297,7 @@ async fn r34_w24_discovery_that_speaks_for_another_issuer_is_refused() {
         let refused = world.verify(&world.token()).await.unwrap_err();
         unavailable(&refused);
         assert!(matches!(refused, VerifyError::Keys(KeyError::Discovery(_))), "{refused:?}");
-        world.pass(10);
+        world.pass(30);
     }
     assert_eq!(world.fetches(), 0);
 }
@@ -302,7 +317,7 @@ async fn l10_w24_a_jwks_uri_on_another_host_is_never_fetched() {
         world.http.answer(&fake().issuer().discovery_url(), 200, document.to_string());
         let refused = world.verify(&world.token()).await.unwrap_err();
         assert!(matches!(refused, VerifyError::Keys(KeyError::Discovery(_))), "{refused:?}");
-        world.pass(10);
+        world.pass(30);
     }
     let asked = world.http.requests();
     assert_eq!(asked.len(), 5);
@@ -322,7 +337,8 @@ async fn a_clock_that_ran_ahead_and_was_set_back_does_not_keep_a_set_for_ever() 
 async fn a_cooldown_of_nothing_is_a_second() {
     let (http, clock, issuer) = (FakeHttp::new(), clock(), Issuer::parse(ISSUER).unwrap());
     let ages = CacheAges::new(Duration::ZERO, Duration::ZERO, Duration::ZERO);
-    let cache = JwksCache::with_settings(issuer, Arc::clone(&http) as _, Arc::clone(&clock) as _, ages);
+    let cache = JwksCache::with_settings(issuer, Arc::clone(&http) as _, Arc::clone(&clock) as _, ages)
+        .with_random(SeededRandom::new(0));
     for _ in 0..5 {
         cache.prefetch().await.unwrap_err();
     }

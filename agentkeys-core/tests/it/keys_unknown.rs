@@ -91,12 +91,77 @@ async fn a_removed_key_stops_working_with_the_next_refresh() {
 }
 
 #[tokio::test]
-async fn w16_a_wrong_signature_under_a_known_kid_fetches_nothing() {
+async fn w16_wrong_signatures_under_known_kids_cause_one_fetch_per_cooldown() {
+    let world = World::new();
+    world.verify(&world.token()).await.unwrap();
+    for round in 0..3 {
+        world.pass(10);
+        for _ in 0..50 {
+            let forged = of_an_unknown_key(&world, "EC256_0");
+            refused!(world.verify(&forged).await, VerifyError::Signature);
+        }
+        assert_eq!(world.tries(), 2 + round);
+    }
+    // nobody is told that a forgery may be good later
+    world.go_down();
+    world.pass(10);
+    for _ in 0..2 {
+        refused!(world.verify(&of_an_unknown_key(&world, "EC256_0")).await, VerifyError::Signature);
+    }
+    assert_eq!(world.tries(), 5);
+}
+
+#[tokio::test]
+async fn another_key_under_the_same_name_is_found_under_the_same_cooldown() {
+    let world = Arc::new(World::new());
+    world.http.answer(&fake().issuer().jwks_url(), 200, other().jwks().to_string());
+    world.cache.prefetch().await.unwrap();
+    // too soon after the last fetch: the keys that are trusted now decide
+    refused!(world.verify(&world.token()).await, VerifyError::Signature);
+    world.pass(10);
+    fake().publish(&world.http);
+    let held = world.http.hold().await;
+    let readers: Vec<_> = (0..50)
+        .map(|_| {
+            let world = Arc::clone(&world);
+            tokio::spawn(async move { world.verify(&world.token()).await.map(drop) })
+        })
+        .collect();
+    settle().await;
+    drop(held);
+    for reader in readers {
+        reader.await.unwrap().unwrap();
+    }
+    assert_eq!(world.fetches(), 2);
+}
+
+#[tokio::test]
+async fn w16_a_kid_that_is_known_to_be_unknown_causes_no_other_fetch_for_six_cooldowns() {
     let world = World::new();
     world.verify(&world.token()).await.unwrap();
     world.pass(10);
-    let forged = of_an_unknown_key(&world, "EC256_0");
-    refused!(world.verify(&forged).await, VerifyError::Signature);
+    let token = of_an_unknown_key(&world, "made-up");
+    for _ in 0..6 {
+        refused!(world.verify(&token).await, VerifyError::UnknownKey);
+        assert_eq!(world.tries(), 2);
+        world.pass(10);
+    }
+    refused!(world.verify(&token).await, VerifyError::UnknownKey);
+    assert_eq!(world.tries(), 3);
+    // another one is asked for meanwhile
+    world.pass(10);
+    refused!(world.verify(&of_an_unknown_key(&world, "perhaps-new")).await, VerifyError::UnknownKey);
+    assert_eq!(world.tries(), 4);
+}
+
+#[tokio::test]
+async fn w16_a_kid_that_no_key_can_have_fetches_nothing() {
+    let world = World::new();
+    world.verify(&world.token()).await.unwrap();
+    world.pass(10);
+    for kid in ["", "k\u{e9}y", &"k".repeat(257)] {
+        refused!(world.verify(&of_an_unknown_key(&world, kid)).await, VerifyError::UnknownKey);
+    }
     assert_eq!(world.tries(), 1);
 }
 

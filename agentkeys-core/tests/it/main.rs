@@ -6,6 +6,8 @@ mod http;
 mod http_environment;
 mod import_rows;
 mod keys_cache;
+mod keys_http;
+mod keys_storm;
 mod keys_unknown;
 mod leaks;
 mod mint;
