@@ -78,8 +78,9 @@ pub use identity::{
 };
 pub use issuer::{Audience, Issuer, IssuerError, MAX_AUDIENCE, MAX_ISSUER};
 pub use keys::{
-    CacheAges, JwksCache, JwksDocument, KeyError, KeyRing, KeySnapshot, KeySource, Oidc, Purpose,
-    RefreshReason, Session, StaticKeys,
+    CacheAges, JwksCache, JwksDocument, KeyError, KeyRing, KeyRingError, KeySnapshot, KeySource, KeyState,
+    MAX_KEY_FILE_BYTES, MAX_RING_KEYS, Oidc, PublishedJwks, Purpose, RefreshReason, RingKey, RotationTimes,
+    Session, StaticKeys,
 };
 pub use kind::{EvidenceKind, KindError};
 pub use minter::{

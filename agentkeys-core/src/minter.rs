@@ -1,14 +1,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::ser::SerializeMap as _;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::clock::{Clock, ClockError, SystemClock, Timestamp};
 use crate::error::ErrorKind;
 use crate::identity::{Assurance, AttestedIdentity};
 use crate::issuer::{Audience, Issuer};
-use crate::jose::encode_segment;
+use crate::jose::{append_segment, encode_segment};
 use crate::keys::{KeyRing, Oidc};
 use crate::random::{Random, RandomError, SystemRandom};
 use crate::secret::Secret;
@@ -24,6 +25,7 @@ use crate::token::Token;
 pub struct Minter {
     issuer: Issuer,
     keys: KeyRing<Oidc>,
+    header: Arc<str>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
 }
@@ -32,7 +34,9 @@ impl Minter {
     /// A minter for `issuer`, signing with the active key of `keys`.
     #[must_use]
     pub fn new(issuer: Issuer, keys: KeyRing<Oidc>) -> Self {
-        Self { issuer, keys, clock: Arc::new(SystemClock::new()), random: Arc::new(SystemRandom::new()) }
+        let header = header(keys.active(), "JWT");
+        let (clock, random) = (Arc::new(SystemClock::new()), Arc::new(SystemRandom::new()));
+        Self { issuer, keys, header, clock, random }
     }
 
     /// With another clock.
@@ -69,7 +73,7 @@ impl Minter {
     pub async fn mint(&self, identity: &AttestedIdentity, request: MintRequest) -> Result<Token, MintError> {
         let now = self.clock.now()?;
         let lifetime = request.lifetime;
-        let head = Head { issuer: &self.issuer, audience: &request.audience, typ: "JWT", lifetime };
+        let head = Head { issuer: &self.issuer, audience: &request.audience, header: &self.header, lifetime };
         sign(head, self.keys.active(), &*self.random, identity, request.extra, now).await
     }
 }
@@ -228,7 +232,8 @@ impl MintError {
 pub(crate) struct Head<'h> {
     pub(crate) issuer: &'h Issuer,
     pub(crate) audience: &'h Audience,
-    pub(crate) typ: &'static str,
+    /// Encoded, of the key that signs.
+    pub(crate) header: &'h str,
     pub(crate) lifetime: TokenLifetime,
 }
 
@@ -251,34 +256,67 @@ pub(crate) async fn sign(
     let mut jti = [0; 16];
     random.fill(&mut jti)?;
     let jti = encode_segment(jti);
-    let kid = signer.public_jwk().kid();
-    let header = JoseHeader { alg: "ES256", kid: kid.as_str(), typ: head.typ };
-    let mut claims = extra.0;
-    let mut claim = |name: &str, value: Value| claims.insert(name.to_owned(), value);
-    claim("iss", head.issuer.as_str().into());
-    claim("sub", identity.subject().as_str().into());
-    claim("aud", head.audience.as_str().into());
-    claim("iat", now.as_unix().into());
-    claim("nbf", now.minus(NOT_BEFORE_MARGIN).as_unix().into());
-    claim("exp", expires_at.as_unix().into());
-    claim("jti", jti.as_str().into());
-    let header = serde_json::to_vec(&header).map_err(|_| MintError::Claim)?;
+    let subject = identity.subject();
+    let claims = Claims {
+        iss: head.issuer.as_str(),
+        sub: subject.as_str(),
+        aud: head.audience.as_str(),
+        iat: now,
+        nbf: now.minus(NOT_BEFORE_MARGIN),
+        exp: expires_at,
+        jti: &jti,
+        extra: &extra.0,
+    };
     let claims = serde_json::to_vec(&claims).map_err(|_| MintError::Claim)?;
-    let mut jwt = format!("{}.{}", encode_segment(header), encode_segment(claims));
+    let length = head.header.len() + claims.len() * 4 / 3 + SIGNATURE_ROOM;
+    let mut jwt = String::with_capacity(length);
+    jwt.push_str(head.header);
+    jwt.push('.');
+    append_segment(claims, &mut jwt);
     let signature = signer.sign(jwt.as_bytes()).await?;
     jwt.push('.');
-    jwt.push_str(&encode_segment(signature));
+    append_segment(signature, &mut jwt);
     if jwt.len() > MAX_MINTED_BYTES {
         return Err(MintError::TooLarge);
     }
-    Ok(Token::new(Secret::new(jwt), jti, kid.as_str().to_owned(), expires_at))
+    let kid = signer.public_jwk().kid().as_str().to_owned();
+    Ok(Token::new(Secret::new(jwt), jti, kid, expires_at))
 }
 
-#[derive(Serialize)]
-struct JoseHeader<'h> {
-    alg: &'static str,
-    kid: &'h str,
-    typ: &'static str,
+/// The encoded JOSE header of all tokens of one key and type.
+pub(crate) fn header(signer: &dyn TokenSigner, typ: &str) -> Arc<str> {
+    // Value escapes what a kid may hold
+    let kid = Value::from(signer.public_jwk().kid().as_str());
+    encode_segment(format!(r#"{{"alg":"ES256","kid":{kid},"typ":"{typ}"}}"#)).into()
+}
+
+/// The claims, written in one go; no extra claim has a name of ours.
+struct Claims<'c> {
+    iss: &'c str,
+    sub: &'c str,
+    aud: &'c str,
+    iat: Timestamp,
+    nbf: Timestamp,
+    exp: Timestamp,
+    jti: &'c str,
+    extra: &'c Map<String, Value>,
+}
+
+impl Serialize for Claims<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("iss", self.iss)?;
+        map.serialize_entry("sub", self.sub)?;
+        map.serialize_entry("aud", self.aud)?;
+        map.serialize_entry("iat", &self.iat)?;
+        map.serialize_entry("nbf", &self.nbf)?;
+        map.serialize_entry("exp", &self.exp)?;
+        map.serialize_entry("jti", self.jti)?;
+        for (name, value) in self.extra {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
 }
 
 /// The claims that only the minter writes.
@@ -287,6 +325,9 @@ pub const RESERVED_CLAIMS: &[&str] = &["iss", "sub", "aud", "iat", "nbf", "exp",
 /// AWS takes 4 to 20,000 characters.
 /// <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html>
 pub const MAX_MINTED_BYTES: usize = 20_000;
+
+/// An ES256 signature, two dots, and what rounding up adds.
+const SIGNATURE_ROOM: usize = 96;
 
 /// `nbf` lies this far before `iat`, for verifiers whose clock runs behind (W45).
 const NOT_BEFORE_MARGIN: Duration = Duration::from_secs(5);

@@ -7,6 +7,8 @@ mod http_environment;
 mod import_rows;
 mod keys_cache;
 mod keys_unknown;
+mod key_file;
+mod key_ring;
 mod leaks;
 mod mint;
 mod oracle;
