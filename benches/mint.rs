@@ -64,10 +64,12 @@ fn es256() -> Outcome {
     let (signer, pem) = LocalSigner::generate(&SystemRandom::new()).unwrap();
     let kid = signer.public_jwk().kid().as_str().to_owned();
     let minter = Minter::new(Issuer::parse(ISSUER).unwrap(), KeyRing::new(Arc::new(signer)));
-    let der = STANDARD.decode(pem.expose().lines().filter(|line| !line.starts_with('-')).collect::<String>());
-    let raw = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &der.unwrap()).unwrap();
+    let der = STANDARD
+        .decode(pem.expose().lines().filter(|line| !line.starts_with('-')).collect::<String>())
+        .unwrap();
+    let raw = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &der).unwrap();
     let random = RawRandom::new();
-    let theirs = EncodingKey::from_ec_pem(pem.expose().as_bytes()).unwrap();
+    let theirs = EncodingKey::from_ec_der(&der);
     let mut header = Header::new(Algorithm::ES256);
     header.kid = Some(kid);
 
@@ -79,11 +81,19 @@ fn es256() -> Outcome {
             let agent = AgentId::parse(&format!("agent-{at:08}")).unwrap();
             let root = "arn:aws:eks:eu-central-1:111122223333:cluster/prod".parse().unwrap();
             let not_after = now.plus(Duration::from_secs(3000));
-            AttestedIdentity::assertion(kind.clone(), root, agent, Assurance::PlatformAttested, now, not_after)
-                .unwrap()
+            AttestedIdentity::assertion(
+                kind.clone(),
+                root,
+                agent,
+                Assurance::PlatformAttested,
+                now,
+                not_after,
+            )
+            .unwrap()
         })
         .collect();
-    let subjects: Vec<String> = identities.iter().map(|identity| identity.subject().as_str().into()).collect();
+    let subjects: Vec<String> =
+        identities.iter().map(|identity| identity.subject().as_str().into()).collect();
     let agents: Vec<String> = identities.iter().map(|identity| identity.agent().as_str().into()).collect();
     // the same bytes that the others sign, their claims written before
     let inputs: Vec<String> = identities

@@ -13,7 +13,7 @@ use agentkeys_core::testing::ManualClock;
 use agentkeys_core::{
     Audience, ErrorKind, Issuer, KeyRing, KeyRingError, KeyState, MAX_KEY_FILE_BYTES, MAX_RING_KEYS,
     MintRequest, Minter, NoClaims, Oidc, Profile, Purpose, RotationTimes, Secret, Session, StaticKeys,
-    SystemRandom, TokenSigner as _, Verifier,
+    SystemRandom, Verifier,
 };
 use serde_json::{Value, json};
 
@@ -118,7 +118,8 @@ fn w38_a_kid_that_is_not_the_thumbprint_never_loads() {
     let mut bad = good.clone();
     bad["keys"][2]["public_jwk"]["kid"] = json!(kid(&signer()));
     assert_refused!(read(&bad), KeyRingError::Jwk(_), "inside");
-    for (member, wrong) in [("kty", "RSA"), ("crv", "P-384"), ("use", "enc"), ("alg", "ES384"), ("x", "AAAA")] {
+    for (member, wrong) in [("kty", "RSA"), ("crv", "P-384"), ("use", "enc"), ("alg", "ES384"), ("x", "AAAA")]
+    {
         let mut bad = good.clone();
         bad["keys"][2]["public_jwk"][member] = json!(wrong);
         assert_refused!(read(&bad), KeyRingError::Jwk(_), "{member}");
@@ -267,6 +268,7 @@ const CHILD_FILE: &str = "AGENTKEYS_TEST_RING";
 const CHILD_NOW: &str = "AGENTKEYS_TEST_NOW";
 
 /// Rotates for ever and says which tokens it minted; the test below starts it and kills it.
+#[allow(clippy::print_stdout, reason = "the parent reads it")]
 #[tokio::test]
 async fn child_that_rotates() {
     let Ok(path) = std::env::var(CHILD_FILE) else { return };
@@ -332,7 +334,9 @@ fn w42_a_kill_at_any_step_of_a_rotation_loses_no_token() {
         child.kill().unwrap();
         child.wait().unwrap();
         // what it said before it died
-        lines.for_each(|line| drop(keep(&line)));
+        lines.for_each(|line| {
+            keep(&line);
+        });
         now = minted.last().map_or(now, |(at, _)| *at);
         if kill_after == 0 && !path.exists() {
             continue;

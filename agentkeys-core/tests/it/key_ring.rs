@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use agentkeys_core::{
-    ErrorKind, KeyRing, KeyRingError, KeyState, Oidc, RotationTimes, Session, SystemRandom, TokenSigner as _,
+    ErrorKind, KeyRing, KeyRingError, KeyState, Oidc, RotationTimes, Session, SystemRandom,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
