@@ -130,6 +130,15 @@ fn w38_a_kid_that_is_not_the_thumbprint_never_loads() {
 }
 
 #[test]
+fn w38_a_public_key_that_is_no_point_never_loads() {
+    // the name is the thumbprint of these coordinates, and they are off the curve
+    let bogus = agentkeys_core::jose::PublicJwk::es256(&[1; 32], &[1; 32]);
+    let mut bad = value(&full());
+    (bad["keys"][2]["kid"], bad["keys"][2]["public_jwk"]) = (json!(bogus.kid()), json!(bogus));
+    assert_refused!(read(&bad), KeyRingError::Jwk(_), "off the curve");
+}
+
+#[test]
 fn w40_unknown_doubled_and_missing_members_are_refused() {
     let ring = full();
     let text = String::from_utf8(ring.to_secret().unwrap().expose().clone()).unwrap();
@@ -144,6 +153,7 @@ fn w40_unknown_doubled_and_missing_members_are_refused() {
         ("\"state\":\"active\",", ""),
         ("\"public_jwk\"", "\"public_key\""),
         ("\\n", "\\u000a"),
+        ("\"state\":\"active\"", "\"state\":\"active\",\"public_jwk\":{}"),
     ] {
         assert!(text.contains(from));
         assert_refused!(read(text.replacen(from, to, 1)), KeyRingError::Malformed, "{to}");
