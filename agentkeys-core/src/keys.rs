@@ -14,7 +14,10 @@ mod cache;
 mod ring;
 
 pub use cache::{CacheAges, CacheHealth, JwksCache, MAX_BACK_OFF, MAX_SOFT_AGE, MIN_SOFT_AGE};
-pub use ring::{JwksDocument, KeyRing, Oidc, Purpose, Session};
+pub use ring::{
+    JwksDocument, KeyRing, KeyRingError, KeyState, MAX_KEY_FILE_BYTES, MAX_RING_KEYS, Oidc, PublishedJwks,
+    Purpose, RingKey, RotationTimes, Session,
+};
 
 /// One issuer's keys, as they are now.
 ///

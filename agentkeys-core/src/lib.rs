@@ -80,8 +80,9 @@ pub use identity::{
 };
 pub use issuer::{Audience, Issuer, IssuerError, MAX_AUDIENCE, MAX_ISSUER};
 pub use keys::{
-    CacheAges, CacheHealth, JwksCache, JwksDocument, KeyError, KeyRing, KeySnapshot, KeySource, MAX_BACK_OFF,
-    MAX_SOFT_AGE, MIN_SOFT_AGE, Oidc, Purpose, RefreshReason, Session, StaticKeys,
+    CacheAges, CacheHealth, JwksCache, JwksDocument, KeyError, KeyRing, KeyRingError, KeySnapshot, KeySource,
+    KeyState, MAX_BACK_OFF, MAX_KEY_FILE_BYTES, MAX_RING_KEYS, MAX_SOFT_AGE, MIN_SOFT_AGE, Oidc,
+    PublishedJwks, Purpose, RefreshReason, RingKey, RotationTimes, Session, StaticKeys,
 };
 pub use kind::{EvidenceKind, KindError};
 pub use minter::{

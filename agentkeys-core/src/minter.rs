@@ -2,13 +2,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::clock::{Clock, ClockError, SystemClock, Timestamp};
 use crate::error::ErrorKind;
 use crate::identity::{Assurance, AttestedIdentity};
 use crate::issuer::{Audience, Issuer};
-use crate::jose::encode_segment;
+use crate::jose::{append_segment, encode_segment};
 use crate::keys::{KeyRing, Oidc};
 use crate::random::{Random, RandomError, SystemRandom};
 use crate::secret::Secret;
@@ -24,6 +24,7 @@ use crate::token::Token;
 pub struct Minter {
     issuer: Issuer,
     keys: KeyRing<Oidc>,
+    header: Arc<str>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
 }
@@ -32,7 +33,9 @@ impl Minter {
     /// A minter for `issuer`, signing with the active key of `keys`.
     #[must_use]
     pub fn new(issuer: Issuer, keys: KeyRing<Oidc>) -> Self {
-        Self { issuer, keys, clock: Arc::new(SystemClock::new()), random: Arc::new(SystemRandom::new()) }
+        let header = header(keys.active(), "JWT");
+        let (clock, random) = (Arc::new(SystemClock::new()), Arc::new(SystemRandom::new()));
+        Self { issuer, keys, header, clock, random }
     }
 
     /// With another clock.
@@ -69,7 +72,7 @@ impl Minter {
     pub async fn mint(&self, identity: &AttestedIdentity, request: MintRequest) -> Result<Token, MintError> {
         let now = self.clock.now()?;
         let lifetime = request.lifetime;
-        let head = Head { issuer: &self.issuer, audience: &request.audience, typ: "JWT", lifetime };
+        let head = Head { issuer: &self.issuer, audience: &request.audience, header: &self.header, lifetime };
         sign(head, self.keys.active(), &*self.random, identity, request.extra, now).await
     }
 }
@@ -127,13 +130,17 @@ impl TokenLifetime {
 /// Claims that the token's target reads: session tags, a source identity, a role pin. The minter signs
 /// them unread; it only keeps the reserved names for itself.
 #[derive(Clone, Debug, Default)]
-pub struct ExtraClaims(Map<String, Value>);
+pub struct ExtraClaims {
+    names: Vec<String>,
+    /// The members as they are signed, a comma before each.
+    json: String,
+}
 
 impl ExtraClaims {
     /// None.
     #[must_use]
     pub fn new() -> Self {
-        Self(Map::new())
+        Self::default()
     }
 
     /// With one more claim.
@@ -142,11 +149,14 @@ impl ExtraClaims {
     /// [`MintError::ReservedClaim`] for a name in [`RESERVED_CLAIMS`] or one that is there already;
     /// [`MintError::Claim`] where the value cannot be JSON.
     pub fn with(mut self, name: &str, value: impl Serialize) -> Result<Self, MintError> {
-        if RESERVED_CLAIMS.contains(&name) || name.is_empty() || self.0.contains_key(name) {
+        if RESERVED_CLAIMS.contains(&name) || name.is_empty() || self.names.iter().any(|known| known == name)
+        {
             return Err(MintError::ReservedClaim);
         }
-        let value = serde_json::to_value(value).map_err(|_| MintError::Claim)?;
-        self.0.insert(name.to_owned(), value);
+        let value = serde_json::to_string(&value).map_err(|_| MintError::Claim)?;
+        // Value escapes what a name may hold
+        self.json.extend([",", &Value::from(name).to_string(), ":", &value]);
+        self.names.push(name.to_owned());
         Ok(self)
     }
 }
@@ -228,7 +238,8 @@ impl MintError {
 pub(crate) struct Head<'h> {
     pub(crate) issuer: &'h Issuer,
     pub(crate) audience: &'h Audience,
-    pub(crate) typ: &'static str,
+    /// Encoded, of the key that signs.
+    pub(crate) header: &'h str,
     pub(crate) lifetime: TokenLifetime,
 }
 
@@ -251,34 +262,51 @@ pub(crate) async fn sign(
     let mut jti = [0; 16];
     random.fill(&mut jti)?;
     let jti = encode_segment(jti);
-    let kid = signer.public_jwk().kid();
-    let header = JoseHeader { alg: "ES256", kid: kid.as_str(), typ: head.typ };
-    let mut claims = extra.0;
-    let mut claim = |name: &str, value: Value| claims.insert(name.to_owned(), value);
-    claim("iss", head.issuer.as_str().into());
-    claim("sub", identity.subject().as_str().into());
-    claim("aud", head.audience.as_str().into());
-    claim("iat", now.as_unix().into());
-    claim("nbf", now.minus(NOT_BEFORE_MARGIN).as_unix().into());
-    claim("exp", expires_at.as_unix().into());
-    claim("jti", jti.as_str().into());
-    let header = serde_json::to_vec(&header).map_err(|_| MintError::Claim)?;
-    let claims = serde_json::to_vec(&claims).map_err(|_| MintError::Claim)?;
-    let mut jwt = format!("{}.{}", encode_segment(header), encode_segment(claims));
+    let subject = identity.subject();
+    let claims = Claims {
+        iss: head.issuer.as_str(),
+        sub: subject.as_str(),
+        aud: head.audience.as_str(),
+        iat: now,
+        nbf: now.minus(NOT_BEFORE_MARGIN),
+        exp: expires_at,
+        jti: &jti,
+    };
+    let mut claims = serde_json::to_string(&claims).map_err(|_| MintError::Claim)?;
+    claims.pop();
+    claims.extend([&extra.json, "}"]);
+    let length = head.header.len() + claims.len() * 4 / 3 + SIGNATURE_ROOM;
+    let mut jwt = String::with_capacity(length);
+    jwt.push_str(head.header);
+    jwt.push('.');
+    append_segment(claims, &mut jwt);
     let signature = signer.sign(jwt.as_bytes()).await?;
     jwt.push('.');
-    jwt.push_str(&encode_segment(signature));
+    append_segment(signature, &mut jwt);
     if jwt.len() > MAX_MINTED_BYTES {
         return Err(MintError::TooLarge);
     }
-    Ok(Token::new(Secret::new(jwt), jti, kid.as_str().to_owned(), expires_at))
+    let kid = signer.public_jwk().kid().as_str().to_owned();
+    Ok(Token::new(Secret::new(jwt), jti, kid, expires_at))
 }
 
+/// The encoded JOSE header of all tokens of one key and type.
+pub(crate) fn header(signer: &dyn TokenSigner, typ: &str) -> Arc<str> {
+    // Value escapes what a kid may hold
+    let kid = Value::from(signer.public_jwk().kid().as_str());
+    encode_segment(format!(r#"{{"alg":"ES256","kid":{kid},"typ":"{typ}"}}"#)).into()
+}
+
+/// The claims of ours; no extra claim has a name of these.
 #[derive(Serialize)]
-struct JoseHeader<'h> {
-    alg: &'static str,
-    kid: &'h str,
-    typ: &'static str,
+struct Claims<'c> {
+    iss: &'c str,
+    sub: &'c str,
+    aud: &'c str,
+    iat: Timestamp,
+    nbf: Timestamp,
+    exp: Timestamp,
+    jti: &'c str,
 }
 
 /// The claims that only the minter writes.
@@ -287,6 +315,9 @@ pub const RESERVED_CLAIMS: &[&str] = &["iss", "sub", "aud", "iat", "nbf", "exp",
 /// AWS takes 4 to 20,000 characters.
 /// <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html>
 pub const MAX_MINTED_BYTES: usize = 20_000;
+
+/// An ES256 signature, two dots, and what rounding up adds.
+const SIGNATURE_ROOM: usize = 96;
 
 /// `nbf` lies this far before `iat`, for verifiers whose clock runs behind (W45).
 const NOT_BEFORE_MARGIN: Duration = Duration::from_secs(5);

@@ -11,7 +11,7 @@ use crate::issuer::{Audience, Issuer};
 use crate::jose::{Algorithm, JwkError, MAX_TOKEN_BYTES};
 use crate::keys::{KeyRing, Session, StaticKeys};
 use crate::kind::KindError;
-use crate::minter::{ExtraClaims, Head, MintError, TokenLifetime, sign};
+use crate::minter::{ExtraClaims, Head, MintError, TokenLifetime, header, sign};
 use crate::random::{Random, SystemRandom};
 use crate::token::Token;
 use crate::verifier::{Profile, TokenType, Verifier, VerifyError};
@@ -26,6 +26,7 @@ pub struct Sessions {
     issuer: Issuer,
     keys: KeyRing<Session>,
     audience: Audience,
+    header: Arc<str>,
     verifier: Verifier,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
@@ -43,8 +44,9 @@ impl Sessions {
             .with_algorithms(&[Algorithm::Es256])
             .with_type(SESSION_TYPE)
             .with_max_lifetime(MAX_SESSION);
+        let header = header(keys.active(), SESSION_TYPE.as_str());
         let (clock, random) = (Arc::new(SystemClock::new()), Arc::new(SystemRandom::new()));
-        Ok(Self { issuer, keys, audience, verifier, clock, random })
+        Ok(Self { issuer, keys, audience, header, verifier, clock, random })
     }
 
     /// With another clock.
@@ -77,8 +79,7 @@ impl Sessions {
             facts: identity.facts().clone(),
         };
         let extra = ExtraClaims::new().with(IDENTITY_CLAIM, claims)?;
-        let typ = SESSION_TYPE.as_str();
-        let head = Head { issuer: &self.issuer, audience: &self.audience, typ, lifetime };
+        let head = Head { issuer: &self.issuer, audience: &self.audience, header: &self.header, lifetime };
         let now = self.clock.now().map_err(MintError::from)?;
         let session = sign(head, self.keys.active(), &*self.random, identity, extra, now).await?;
         // what is issued must be verifiable, and the verifier reads less than a cloud does

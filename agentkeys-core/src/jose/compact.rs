@@ -196,6 +196,11 @@ pub(crate) fn encode_segment(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
+/// The same, behind what `text` holds already.
+pub(crate) fn append_segment(bytes: impl AsRef<[u8]>, text: &mut String) {
+    URL_SAFE_NO_PAD.encode_string(bytes, text);
+}
+
 /// Decodes canonical, unpadded base64url; trailing bits must be zero.
 pub(crate) fn decode_segment(segment: &str) -> Result<Vec<u8>, CompactError> {
     URL_SAFE_NO_PAD.decode(segment).map_err(|_| CompactError::Base64)

@@ -1,6 +1,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -204,6 +206,8 @@ pub struct PublicJwk {
     #[serde(rename = "use")]
     usage: &'static str,
     alg: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    x5c: Option<Vec<String>>,
 }
 
 impl PublicJwk {
@@ -215,7 +219,54 @@ impl PublicJwk {
         // https://www.rfc-editor.org/rfc/rfc7638#section-3.2: required members only, in this order
         let canonical = format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#);
         let kid = KeyId(encode_segment(sha256(canonical.as_bytes())));
-        Self { kty: "EC", crv: "P-256", x, y, kid, usage: "sig", alg: Algorithm::Es256.as_str() }
+        Self { kty: "EC", crv: "P-256", x, y, kid, usage: "sig", alg: Algorithm::Es256.as_str(), x5c: None }
+    }
+
+    /// Reads one as it is published, without `x5c`; its name must be its thumbprint.
+    ///
+    /// # Errors
+    /// [`JwkError`] says which rule it breaks.
+    pub fn parse(json: &str) -> Result<Self, JwkError> {
+        if !is_object(json.as_bytes()) {
+            return Err(JwkError::Malformed);
+        }
+        let read: Published<'_> = serde_json::from_str(json).map_err(|_| JwkError::Malformed)?;
+        match (read.kty, read.crv, read.usage, read.alg) {
+            ("EC", "P-256", "sig", "ES256") => {}
+            ("EC", "P-256", "sig", _) => return Err(JwkError::Algorithm),
+            ("EC", "P-256", _, _) => return Err(JwkError::Use),
+            _ => return Err(JwkError::Type),
+        }
+        let coordinate = |text: &str| {
+            decode_segment(text).ok().and_then(|bytes| bytes.try_into().ok()).ok_or(JwkError::Malformed)
+        };
+        let key = Self::es256(&coordinate(read.x)?, &coordinate(read.y)?);
+        if key.kid.as_str() != read.kid {
+            return Err(JwkError::Thumbprint);
+        }
+        key.to_jwk()?;
+        Ok(key)
+    }
+
+    /// With the key's certificate chain (DER, its own first): some consumers read nothing else.
+    /// <https://www.rfc-editor.org/rfc/rfc7517#section-4.7>
+    ///
+    /// # Errors
+    /// [`JwkError::Certificate`] where the first certificate does not hold this key.
+    pub fn with_x5c(mut self, chain: &[&[u8]]) -> Result<Self, JwkError> {
+        let coordinate = |text: &str| decode_segment(text).map_err(|_| JwkError::Malformed);
+        let point = [vec![0x04], coordinate(&self.x)?, coordinate(&self.y)?].concat();
+        let own = chain.first().is_some_and(|der| der.windows(point.len()).any(|window| window == point));
+        if !own {
+            return Err(JwkError::Certificate);
+        }
+        self.x5c = Some(chain.iter().map(|der| STANDARD.encode(der)).collect());
+        Ok(self)
+    }
+
+    pub(crate) fn without_x5c(mut self) -> Self {
+        self.x5c = None;
+        self
     }
 
     /// The thumbprint.
@@ -243,6 +294,9 @@ pub enum JwkError {
     /// `alg` is not the algorithm of this key's type.
     #[error("the key's alg does not fit its type")]
     Algorithm,
+    /// The first certificate of a chain is not of this key.
+    #[error("the certificate is not of this key")]
+    Certificate,
     /// `kid` is empty, too long or not printable ASCII.
     #[error("a kid is 1 to 256 printable ASCII characters")]
     KeyId,
@@ -255,6 +309,9 @@ pub enum JwkError {
     /// The JWK has private or symmetric members.
     #[error("the key has secret members")]
     SecretMaterial,
+    /// The key's name is not its thumbprint.
+    #[error("the kid is not the key's thumbprint")]
+    Thumbprint,
     /// A type or curve that is not used here.
     #[error("the key's type is not supported")]
     Type,
@@ -285,6 +342,19 @@ pub enum KeySetError {
 struct Document<'a> {
     #[serde(borrow)]
     keys: Vec<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Published<'a> {
+    kty: &'a str,
+    crv: &'a str,
+    x: &'a str,
+    y: &'a str,
+    kid: &'a str,
+    #[serde(rename = "use")]
+    usage: &'a str,
+    alg: &'a str,
 }
 
 #[derive(Deserialize)]

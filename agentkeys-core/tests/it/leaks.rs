@@ -118,6 +118,27 @@ async fn run(log: &mut Log) {
     log.debug(&ring);
     log.debug(&ring.key_set().unwrap());
 
+    let file = KeyRing::<Oidc>::generate(&SystemRandom::new(), at(NOW)).unwrap();
+    let text = file.to_secret().unwrap();
+    let written: serde_json::Value = serde_json::from_slice(text.expose()).unwrap();
+    for line in written["keys"][0]["private_key_pem"].as_str().unwrap().lines() {
+        if !line.starts_with("-----") {
+            log.keep_secret(line);
+        }
+    }
+    log.debug(&text);
+    log.debug(&file.stage(&SystemRandom::new(), at(NOW)).unwrap());
+    log.debug(&KeyRing::<Oidc>::from_secret(&text).unwrap());
+    let text = String::from_utf8(text.expose().clone()).unwrap();
+    for (from, to) in
+        [("active", MARK), ("{", MARK), ("kid\":\"", MARK), ("BEGIN PRIVATE KEY", MARK), ("oidc", MARK)]
+    {
+        let broken = Secret::new(text.replacen(from, to, 1).into_bytes());
+        let refused = KeyRing::<Oidc>::from_secret(&broken).unwrap_err();
+        log.error(&refused);
+        log.debug(&refused);
+    }
+
     // token and session
     let issuer = Issuer::parse(ISSUER).unwrap();
     let minter = Minter::new(issuer.clone(), ring).with_clock(clock());

@@ -5,6 +5,8 @@ mod attestors;
 mod http;
 mod http_environment;
 mod import_rows;
+mod key_file;
+mod key_ring;
 mod keys_cache;
 mod keys_http;
 mod keys_storm;
