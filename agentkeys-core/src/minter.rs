@@ -1,3 +1,4 @@
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -129,11 +130,11 @@ impl TokenLifetime {
 
 /// Claims that the token's target reads: session tags, a source identity, a role pin. The minter signs
 /// them unread; it only keeps the reserved names for itself.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct ExtraClaims {
     names: Vec<String>,
     /// The members as they are signed, a comma before each.
-    json: String,
+    json: Vec<u8>,
 }
 
 impl ExtraClaims {
@@ -153,11 +154,19 @@ impl ExtraClaims {
         {
             return Err(MintError::ReservedClaim);
         }
-        let value = serde_json::to_string(&value).map_err(|_| MintError::Claim)?;
-        // Value escapes what a name may hold
-        self.json.extend([",", &Value::from(name).to_string(), ":", &value]);
+        self.json.reserve(CLAIMS_ROOM);
+        self.json.push(b',');
+        serde_json::to_writer(&mut self.json, name).map_err(|_| MintError::Claim)?;
+        self.json.push(b':');
+        serde_json::to_writer(&mut self.json, &value).map_err(|_| MintError::Claim)?;
         self.names.push(name.to_owned());
         Ok(self)
+    }
+}
+
+impl fmt::Debug for ExtraClaims {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExtraClaims").field("names", &self.names).finish_non_exhaustive()
     }
 }
 
@@ -272,14 +281,16 @@ pub(crate) async fn sign(
         exp: expires_at,
         jti: &jti,
     };
-    let mut claims = serde_json::to_string(&claims).map_err(|_| MintError::Claim)?;
-    claims.pop();
-    claims.extend([&extra.json, "}"]);
-    let length = head.header.len() + claims.len() * 4 / 3 + SIGNATURE_ROOM;
+    let mut json = Vec::with_capacity(CLAIMS_ROOM + extra.json.len());
+    serde_json::to_writer(&mut json, &claims).map_err(|_| MintError::Claim)?;
+    json.pop();
+    json.extend_from_slice(&extra.json);
+    json.push(b'}');
+    let length = head.header.len() + json.len() * 4 / 3 + SIGNATURE_ROOM;
     let mut jwt = String::with_capacity(length);
     jwt.push_str(head.header);
     jwt.push('.');
-    append_segment(claims, &mut jwt);
+    append_segment(json, &mut jwt);
     let signature = signer.sign(jwt.as_bytes()).await?;
     jwt.push('.');
     append_segment(signature, &mut jwt);
@@ -315,6 +326,9 @@ pub const RESERVED_CLAIMS: &[&str] = &["iss", "sub", "aud", "iat", "nbf", "exp",
 /// AWS takes 4 to 20,000 characters.
 /// <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html>
 pub const MAX_MINTED_BYTES: usize = 20_000;
+
+/// What most claims need.
+const CLAIMS_ROOM: usize = 512;
 
 /// An ES256 signature, two dots, and what rounding up adds.
 const SIGNATURE_ROOM: usize = 96;
