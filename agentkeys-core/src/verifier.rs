@@ -12,6 +12,7 @@ use crate::keys::{KeyError, KeySource, RefreshReason};
 use crate::spiffe::{SpiffeId, TrustDomain};
 
 mod claims;
+mod unique;
 
 pub use claims::NoClaims;
 use claims::Registered;

@@ -1,12 +1,12 @@
-use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
 use serde::Deserialize;
-use serde::de::value::{BorrowedStrDeserializer, MapAccessDeserializer, StringDeserializer};
+use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, DeserializeOwned, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 
 use super::VerifyError;
+use super::unique::{Names, Unique};
 use crate::clock::Timestamp;
 use crate::issuer::Audience;
 use crate::jose::Text;
@@ -37,7 +37,7 @@ pub(super) struct Audiences {
 }
 
 /// Reads registered and private claims in one pass over the JSON; `ours` is looked for in `aud`. A claim
-/// that stands twice is refused.
+/// that stands twice is refused, and so is a member of one that is read.
 pub(super) fn read<'p, C: DeserializeOwned>(
     payload: &'p [u8],
     ours: &Audience,
@@ -68,7 +68,7 @@ impl<'de, C: DeserializeOwned> Visitor<'de> for Both<'_, C> {
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
         let mut registered = Registered::default();
-        let mut private = Private { map, ours: self.0, registered: &mut registered, seen: Vec::new() };
+        let mut private = Private { map, ours: self.0, registered: &mut registered, names: Names::default() };
         let mut private = &mut private;
         let claims = C::deserialize(MapAccessDeserializer::new(&mut *private))?;
         // a reader that stops early must not leave a doubled or registered claim unread
@@ -84,7 +84,7 @@ struct Private<'r, 'de, A> {
     map: A,
     ours: &'r Audience,
     registered: &'r mut Registered<'de>,
-    seen: Vec<Cow<'de, str>>,
+    names: Names<'de>,
 }
 
 impl<'de, A: MapAccess<'de>> Private<'_, 'de, A> {
@@ -117,15 +117,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for &mut Private<'_, 'de, A> {
                     }
                 }
                 _ => {
-                    if self.seen.contains(&name) || self.seen.len() >= MAX_CLAIMS {
-                        return Err(de::Error::custom("a claim is doubled, or there are too many"));
-                    }
-                    self.seen.push(name.clone());
-                    let value = match name {
-                        Cow::Borrowed(name) => seed.deserialize(BorrowedStrDeserializer::new(name)),
-                        Cow::Owned(name) => seed.deserialize(StringDeserializer::new(name)),
-                    };
-                    return value.map(Some);
+                    return self.names.admit(name, seed).map(Some);
                 }
             }
         }
@@ -133,7 +125,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for &mut Private<'_, 'de, A> {
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, A::Error> {
-        self.map.next_value_seed(seed)
+        self.map.next_value_seed(Unique(seed))
     }
 }
 
@@ -169,11 +161,9 @@ impl<'de> Visitor<'de> for LookFor<'_> {
     }
 }
 
-/// The most private claims in a token. GitHub's and GitLab's have about 30.
-const MAX_CLAIMS: usize = 128;
-
 #[cfg(test)]
 mod tests {
+    use super::super::unique::MAX_MEMBERS;
     use super::*;
 
     fn read<C: DeserializeOwned>(json: &[u8]) -> Result<(Registered<'_>, C), VerifyError> {
@@ -226,7 +216,7 @@ mod tests {
             assert!(read::<Wanted>(bad.as_bytes()).is_err(), "{bad}");
             assert!(read::<NoClaims>(bad.as_bytes()).is_err(), "{bad}");
         }
-        let many: Vec<_> = (0..=MAX_CLAIMS).map(|at| format!("\"c{at}\":1")).collect();
+        let many: Vec<_> = (0..=MAX_MEMBERS).map(|at| format!("\"c{at}\":1")).collect();
         assert!(read::<NoClaims>(format!("{{{}}}", many.join(",")).as_bytes()).is_err());
     }
 

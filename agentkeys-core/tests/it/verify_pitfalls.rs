@@ -107,6 +107,50 @@ fn a_doubled_member_below_a_typed_claim_is_refused() {
 }
 
 #[test]
+fn a_doubled_member_at_any_depth_of_a_claim_that_is_read() {
+    use std::collections::BTreeMap;
+
+    use serde_json::{Map, Value};
+    let sign = |claim: &str| {
+        let text = format!("{{{claim},{}", &claims().to_string()[1..]);
+        fake().sign_raw(Algorithm::Es256, r#"{"alg":"ES256","kid":"EC256_0"}"#, &text)
+    };
+    for doubled in
+        [r#""a":{"b":1,"b":2}"#, r#""a":{"x":{"b":1,"\u0062":2}}"#, r#""a":[{"b":1},{"b":1,"b":2}]"#]
+    {
+        let token = sign(doubled);
+        refused!(
+            verifier().verify_with_known_keys::<Map<String, Value>>(&token, at(NOW)),
+            VerifyError::Claims
+        );
+        refused!(
+            verifier().verify_with_known_keys::<BTreeMap<String, Value>>(&token, at(NOW)),
+            VerifyError::Claims
+        );
+    }
+    // every form of value arrives as it was written
+    let claim = r#""a":{"b":[1,-1,1.5,"x","\n",true,null,{"b":{"b":[]}}],"c":{}}"#;
+    let verified = verifier().verify_with_known_keys::<Value>(&sign(claim), at(NOW)).unwrap();
+    assert_eq!(*verified.claims(), serde_json::from_str::<Value>(&format!("{{{claim}}}")).unwrap());
+    #[derive(Debug, PartialEq, serde::Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Kind {
+        Unit,
+        New(Option<u8>),
+        Named { x: char },
+    }
+    #[derive(Debug, PartialEq, serde::Deserialize)]
+    struct Wanted {
+        kinds: Vec<Kind>,
+        pair: (bool, f32),
+    }
+    let claim = r#""kinds":["unit",{"new":7},{"new":null},{"named":{"x":"y"}}],"pair":[true,1.5]"#;
+    let verified = verifier().verify_with_known_keys::<Wanted>(&sign(claim), at(NOW)).unwrap();
+    let kinds = vec![Kind::Unit, Kind::New(Some(7)), Kind::New(None), Kind::Named { x: 'y' }];
+    assert_eq!(*verified.claims(), Wanted { kinds, pair: (true, 1.5) });
+}
+
+#[test]
 fn l15_a_list_of_audiences_is_taken_where_it_is_asked_for_and_must_hold_ours() {
     let lists = verifier().with_several_audiences_accepted();
     let judge = |aud| lists.verify_with_known_keys::<NoClaims>(&sign(&with("aud", aud)), at(NOW));
