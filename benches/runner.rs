@@ -6,6 +6,7 @@
 //! Times are orientation; ratios hold.
 
 use std::fmt;
+use std::sync::Barrier;
 use std::time::Instant;
 
 use serde_json::{Map, Value, json};
@@ -81,6 +82,51 @@ pub fn compare(case: &'static str, plan: Plan, mut candidates: Vec<Candidate<'_>
     Outcome { case, nanoseconds: median(ours.clone()), versus }
 }
 
+/// Measures `one` call against what each of two threads needs for the same call while the other works
+/// too: 2 where they do not get in each other's way.
+///
+/// # Panics
+/// Where `one` panics.
+#[must_use]
+pub fn scale(case: &'static str, plan: Plan, one: impl Fn(usize) + Sync) -> Outcome {
+    let slice = |start: usize| {
+        let begin = Instant::now();
+        for step in 0..plan.slice {
+            one((start + step) % plan.items);
+        }
+        begin.elapsed().as_secs_f64() * 1e9
+    };
+    let (mut alone, mut together) = (Vec::new(), Vec::new());
+    for round in 0..=plan.rounds {
+        let start = round * plan.slice;
+        let single = |into: &mut Vec<f64>| into.push(slice(start) / plan.slice as f64);
+        let double = |into: &mut Vec<f64>| {
+            let barrier = Barrier::new(2);
+            let work = |offset: usize| {
+                barrier.wait();
+                slice(start + offset)
+            };
+            let (first, second) = std::thread::scope(|scope| {
+                let other = scope.spawn(|| work(plan.items / 2));
+                (work(0), other.join().expect("the other thread"))
+            });
+            // for each call of the two together
+            into.push(first.max(second) / (2 * plan.slice) as f64);
+        };
+        if round % 2 == 0 {
+            single(&mut alone);
+            double(&mut together);
+        } else {
+            double(&mut together);
+            single(&mut alone);
+        }
+    }
+    // the first round warms up
+    let (alone, together) = (alone.split_off(1), together.split_off(1));
+    let speed = median(alone.iter().zip(&together).map(|(alone, together)| alone / together).collect());
+    Outcome { case, nanoseconds: median(together), versus: vec![("one_thread", speed)] }
+}
+
 /// The bench's `main`: runs each case and prints a table, or with `--json` one object a line and nothing else.
 ///
 /// Does nothing where cargo only tests that it builds.
@@ -111,13 +157,13 @@ impl Outcome {
     fn to_json(&self, bench: &str) -> Value {
         let versus: Map<String, Value> =
             self.versus.iter().map(|(name, ratio)| ((*name).to_owned(), json!(rounded(*ratio)))).collect();
-        json!({ "bench": bench, "case": self.case, "ns": self.nanoseconds.round(), "vs": versus })
+        json!({ "bench": bench, "case": self.case, "ns": (self.nanoseconds * 10.0).round() / 10.0, "vs": versus })
     }
 }
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:8} {:>9.1} us", self.case, self.nanoseconds / 1000.0)?;
+        write!(f, "{:15} {:>9.2} us", self.case, self.nanoseconds / 1000.0)?;
         for (name, ratio) in &self.versus {
             write!(f, "   {ratio:.3}x {name}")?;
         }

@@ -5,43 +5,53 @@
 //! - `jsonwebtoken`: the same work as its users write it: `decode_header` for the `kid`, a map of keys, `decode`
 //!   with `exp`, `nbf`, `iss`, `aud` and `sub` checked;
 //! - `raw`: `ParsedPublicKey::verify_sig` alone, hashing included, over the signature decoded beforehand: the
-//!   floor under any implementation on this back end.
+//!   floor under any implementation on this back end;
+//! - `josekit`: `decode_with_verifier` and its payload validator with the same rules; `jwt-simple`: `verify_token`
+//!   with issuer and audience. Both with a key that was parsed beforehand, without looking it up.
+//!
+//! `es256_2threads` is two threads that share one verifier, `oversize` a token of 4 MiB that is refused.
 
 use std::collections::HashMap;
 use std::hint::black_box;
 use std::sync::Arc;
 
-use agentkeys_benches::{Candidate, Outcome, Plan, compare, run};
-use agentkeys_core::jose::Algorithm as Ours;
+use agentkeys_benches::{Candidate, Outcome, Plan, compare, run, scale};
+use agentkeys_core::jose::{Algorithm as Ours, CompactError};
 use agentkeys_core::testing::FakeIssuer;
-use agentkeys_core::{Audience, Clock as _, Issuer, Profile, StaticKeys, SystemClock, Verifier};
+use agentkeys_core::{Audience, Clock as _, Issuer, Profile, StaticKeys, SystemClock, Verifier, VerifyError};
 use aws_lc_rs::rsa::PublicKeyComponents;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use josekit::jws::JwsVerifier;
+use josekit::jwt::JwtPayloadValidator;
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
-use serde::Deserialize;
+use jwt_simple::prelude::{
+    ECDSAP256PublicKeyLike as _, ECDSAP384PublicKeyLike as _, ES256PublicKey, ES384PublicKey,
+    Ed25519PublicKey, EdDSAPublicKeyLike as _, RS256PublicKey, RSAPublicKeyLike as _, VerificationOptions,
+};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 const ISSUER: &str = "https://oidc.example.com/tenants/agents-production";
 const AUDIENCE: &str = "sts.amazonaws.com";
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct Tags {
     principal_tags: PrincipalTags,
     transitive_tag_keys: Vec<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct PrincipalTags {
     tenant: Vec<String>,
     agent: Vec<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct Private {
     #[serde(rename = "https://aws.amazon.com/tags")]
     tags: Tags,
@@ -88,15 +98,65 @@ fn raw_key(jwk: &Value, algorithm: Ours) -> ParsedPublicKey {
     }
 }
 
+fn our_verifier(issuer: &FakeIssuer) -> Verifier {
+    let keys = Arc::new(StaticKeys::new(issuer.key_set()));
+    Verifier::new(Profile::oidc(issuer.issuer().clone(), keys), Audience::parse(AUDIENCE).unwrap())
+}
+
+fn their_validation(algorithm: Algorithm) -> Validation {
+    let mut validation = Validation::new(algorithm);
+    validation.validate_nbf = true;
+    validation.set_audience(&[AUDIENCE]);
+    validation.set_issuer(&[ISSUER]);
+    validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+    validation
+}
+
+fn josekit_verifier(jwk: &Value, algorithm: Ours) -> Box<dyn JwsVerifier> {
+    use josekit::jws::{ES256, ES384, EdDSA, RS256};
+    let jwk = josekit::jwk::Jwk::from_bytes(jwk.to_string()).unwrap();
+    match algorithm {
+        Ours::Es256 => Box::new(ES256.verifier_from_jwk(&jwk).unwrap()),
+        Ours::Es384 => Box::new(ES384.verifier_from_jwk(&jwk).unwrap()),
+        Ours::EdDsa => Box::new(EdDSA.verifier_from_jwk(&jwk).unwrap()),
+        _ => Box::new(RS256.verifier_from_jwk(&jwk).unwrap()),
+    }
+}
+
+/// Verifies one token and panics where that fails.
+type Simple = Box<dyn Fn(&str)>;
+
+fn jwt_simple_verifier(jwk: &Value, algorithm: Ours) -> Simple {
+    let member = |name: &str| URL_SAFE_NO_PAD.decode(jwk[name].as_str().unwrap()).unwrap();
+    let point = || [vec![4], member("x"), member("y")].concat();
+    let options = VerificationOptions {
+        allowed_issuers: Some([ISSUER.to_owned()].into()),
+        allowed_audiences: Some([AUDIENCE.to_owned()].into()),
+        ..VerificationOptions::default()
+    };
+    macro_rules! with {
+        ($key:expr) => {{
+            let key = $key.unwrap();
+            Box::new(move |token| {
+                black_box(key.verify_token::<Private>(token, Some(options.clone())).unwrap());
+            })
+        }};
+    }
+    match algorithm {
+        Ours::Es256 => with!(ES256PublicKey::from_bytes(&point())),
+        Ours::Es384 => with!(ES384PublicKey::from_bytes(&point())),
+        Ours::EdDsa => with!(Ed25519PublicKey::from_bytes(&member("x"))),
+        _ => with!(RS256PublicKey::from_components(&member("n"), &member("e"))),
+    }
+}
+
 fn case(name: &'static str, ours: Ours, theirs: Algorithm, issuer: Arc<FakeIssuer>) -> Outcome {
     let plan = Plan { items: 4096, slice: 128, rounds: 63 };
     let clock = SystemClock::new();
     let now = clock.now().unwrap().as_unix();
     let tokens: Vec<String> = (0..plan.items).map(|at| issuer.sign(ours, &claims(now, at))).collect();
 
-    let keys = Arc::new(StaticKeys::new(issuer.key_set()));
-    let profile = Profile::oidc(issuer.issuer().clone(), keys);
-    let verifier = Verifier::new(profile, Audience::parse(AUDIENCE).unwrap());
+    let verifier = our_verifier(&issuer);
 
     let published: JwkSet = serde_json::from_value(issuer.jwks()).unwrap();
     let decoding_keys: HashMap<String, DecodingKey> = published
@@ -104,16 +164,17 @@ fn case(name: &'static str, ours: Ours, theirs: Algorithm, issuer: Arc<FakeIssue
         .iter()
         .map(|jwk| (jwk.common.key_id.clone().unwrap(), DecodingKey::from_jwk(jwk).unwrap()))
         .collect();
-    let mut validation = Validation::new(theirs);
-    validation.validate_nbf = true;
-    validation.set_audience(&[AUDIENCE]);
-    validation.set_issuer(&[ISSUER]);
-    validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+    let validation = their_validation(theirs);
 
     let jwks = issuer.jwks();
     let jwk =
         jwks["keys"].as_array().unwrap().iter().find(|jwk| jwk["kid"] == FakeIssuer::kid(ours)).unwrap();
     let raw = raw_key(jwk, ours);
+    let josekit = josekit_verifier(jwk, ours);
+    let mut validator = JwtPayloadValidator::new();
+    validator.set_issuer(ISSUER);
+    validator.set_audience(AUDIENCE);
+    let simple = jwt_simple_verifier(jwk, ours);
     let parts: Vec<(&str, Vec<u8>)> = tokens
         .iter()
         .map(|token| {
@@ -145,6 +206,51 @@ fn case(name: &'static str, ours: Ours, theirs: Algorithm, issuer: Arc<FakeIssue
                 let key = &decoding_keys[header.kid.as_deref().unwrap()];
                 black_box(jsonwebtoken::decode::<All>(&tokens[at], key, &validation).unwrap());
             }),
+            Candidate::new("josekit", |at| {
+                let (payload, _) = josekit::jwt::decode_with_verifier(&tokens[at], &*josekit).unwrap();
+                validator.set_base_time(std::time::SystemTime::now());
+                validator.validate(&payload).unwrap();
+                black_box(payload);
+            }),
+            Candidate::new("jwt-simple", |at| simple(&tokens[at])),
+        ],
+    )
+}
+
+fn two_threads(issuer: &FakeIssuer) -> Outcome {
+    let plan = Plan { items: 4096, slice: 256, rounds: 63 };
+    let clock = SystemClock::new();
+    let now = clock.now().unwrap().as_unix();
+    let tokens: Vec<String> = (0..plan.items).map(|at| issuer.sign(Ours::Es256, &claims(now, at))).collect();
+    let verifier = our_verifier(issuer);
+    scale("es256_2threads", plan, |at| {
+        let now = clock.now().unwrap();
+        black_box(verifier.verify_with_known_keys::<Private>(&tokens[at], now).unwrap());
+    })
+}
+
+/// Rightly signed, and of 4 MiB.
+fn oversize(issuer: &FakeIssuer) -> Outcome {
+    let plan = Plan { items: 1, slice: 8, rounds: 31 };
+    let clock = SystemClock::new();
+    let mut claims = claims(clock.now().unwrap().as_unix(), 0);
+    claims["pad"] = "x".repeat(3 << 20).into();
+    let token = issuer.sign(Ours::Es256, &claims);
+    let verifier = our_verifier(issuer);
+    let jwks: JwkSet = serde_json::from_value(issuer.jwks()).unwrap();
+    let key = DecodingKey::from_jwk(jwks.find(FakeIssuer::kid(Ours::Es256)).unwrap()).unwrap();
+    let validation = their_validation(Algorithm::ES256);
+    compare(
+        "oversize",
+        plan,
+        vec![
+            Candidate::new("agentkeys", |_| {
+                let refused = verifier.verify_with_known_keys::<Private>(&token, clock.now().unwrap());
+                assert!(matches!(refused, Err(VerifyError::Malformed(CompactError::TooLarge))));
+            }),
+            Candidate::new("jsonwebtoken", |_| {
+                black_box(jsonwebtoken::decode::<All>(&token, &key, &validation).unwrap());
+            }),
         ],
     )
 }
@@ -157,11 +263,13 @@ fn main() {
         ("rs256", Ours::Rs256, Algorithm::RS256),
         ("eddsa", Ours::EdDsa, Algorithm::EdDSA),
     ];
-    run(
-        "verify",
-        cases.map(|(name, ours, theirs)| {
-            let issuer = Arc::clone(&issuer);
-            Box::new(move || case(name, ours, theirs, issuer)) as Box<dyn FnOnce() -> Outcome>
-        }),
-    );
+    let mut all: Vec<Box<dyn FnOnce() -> Outcome>> = Vec::new();
+    for (name, ours, theirs) in cases {
+        let issuer = Arc::clone(&issuer);
+        all.push(Box::new(move || case(name, ours, theirs, issuer)));
+    }
+    let (shared, last) = (Arc::clone(&issuer), issuer);
+    all.push(Box::new(move || two_threads(&shared)));
+    all.push(Box::new(move || oversize(&last)));
+    run("verify", all);
 }

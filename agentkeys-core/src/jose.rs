@@ -13,4 +13,4 @@ pub use json::MAX_NESTING;
 pub use jwk::{Jwk, JwkError, KeyId, KeySet, KeySetError, MAX_KEY_SET_BYTES, MAX_KEYS, PublicJwk};
 
 pub(crate) use compact::{append_segment, encode_segment};
-pub(crate) use json::{is_object, nesting_within};
+pub(crate) use json::{Text, is_object, nesting_within};

@@ -7,11 +7,12 @@ use serde::de::DeserializeOwned;
 use crate::clock::{Clock, ClockError, SystemClock, Timestamp};
 use crate::error::ErrorKind;
 use crate::issuer::{Audience, Issuer};
-use crate::jose::{Algorithm, Compact, CompactError, Header, Jwk, KeyId, KeySet, nesting_within};
+use crate::jose::{Algorithm, Compact, CompactError, Header, Jwk, KeyId, KeySet, Text, nesting_within};
 use crate::keys::{KeyError, KeySource, RefreshReason};
 use crate::spiffe::{SpiffeId, TrustDomain};
 
 mod claims;
+mod unique;
 
 pub use claims::NoClaims;
 use claims::Registered;
@@ -29,7 +30,10 @@ pub struct Verifier {
     audience: Audience,
     algorithms: Vec<Algorithm>,
     typ: Option<TokenType>,
+    header_members: Vec<&'static str>,
+    several_audiences: bool,
     max_lifetime: Duration,
+    max_age: Option<Duration>,
     clock: Arc<dyn Clock>,
 }
 
@@ -43,7 +47,10 @@ impl Verifier {
             audience,
             algorithms: Algorithm::ALL.to_vec(),
             typ: None,
+            header_members: Vec::new(),
+            several_audiences: false,
             max_lifetime: MAX_LIFETIME,
+            max_age: None,
             clock: Arc::new(SystemClock::new()),
         }
     }
@@ -59,6 +66,30 @@ impl Verifier {
     #[must_use]
     pub fn with_type(mut self, typ: TokenType) -> Self {
         self.typ = Some(typ);
+        self
+    }
+
+    /// Also tokens whose header has the member `name`, whose value is ignored. Members that bring a key or
+    /// change what the token means stay refused (L12), and a profile that allows three members still does.
+    #[must_use]
+    pub fn with_ignored_header_member(mut self, name: &'static str) -> Self {
+        self.header_members.push(name);
+        self
+    }
+
+    /// Also tokens that are for others too, as long as they are for our audience. Each of the others can
+    /// present such a token here (L15), so this is for issuers that write nothing else.
+    #[must_use]
+    pub const fn with_several_audiences_accepted(mut self) -> Self {
+        self.several_audiences = true;
+        self
+    }
+
+    /// Only tokens that were issued no longer ago than this, however long they live; `iat` is then
+    /// required of every profile.
+    #[must_use]
+    pub const fn with_max_age(mut self, most: Duration) -> Self {
+        self.max_age = Some(most);
         self
     }
 
@@ -120,20 +151,20 @@ impl Verifier {
     ) -> Result<VerifiedToken<C>, VerifyError> {
         let compact = Compact::split(token)?;
         let header_json = compact.header_json()?;
-        let header = Header::parse(&header_json)?;
+        let header = Header::parse_ignoring(&header_json, &self.header_members)?;
         let algorithm = self.check_header(&header)?;
         let payload = compact.payload()?;
         if !nesting_within(&payload) {
             return Err(CompactError::TooDeep.into());
         }
         let signature = compact.signature()?;
-        let source = self.profile.keys(&payload)?;
+        let source = self.keys_of(&payload)?;
         let keys = source.read(now)?;
         let jwk = select(&keys, &header, algorithm)?;
         if !jwk.key().verifies(compact.signing_input(), &signature) {
             return Err(VerifyError::Signature);
         }
-        let (registered, claims) = claims::read(&payload)?;
+        let (registered, claims) = claims::read(&payload, &self.audience)?;
         self.check_claims(registered, claims, now)
     }
 
@@ -141,15 +172,29 @@ impl Verifier {
     /// that does not even claim to be from this issuer causes no fetch (W16).
     fn keys_for(&self, token: &str) -> Result<&Arc<dyn KeySource>, VerifyError> {
         let payload = Compact::split(token)?.payload()?;
-        let (registered, NoClaims {}) = claims::read(&payload)?;
+        let (registered, NoClaims {}) = claims::read(&payload, &self.audience)?;
         self.check_issuer(&registered)?;
-        self.profile.keys(&payload)
+        self.keys_of(&payload)
     }
 
-    fn check_issuer(&self, registered: &Registered) -> Result<(), VerifyError> {
+    /// Which keys could verify a token with this payload. What the payload says chooses among configured
+    /// sources and does nothing else.
+    fn keys_of(&self, payload: &[u8]) -> Result<&Arc<dyn KeySource>, VerifyError> {
+        match &self.profile {
+            Profile::Oidc { keys, .. } => Ok(keys),
+            Profile::JwtSvid { bundles } => {
+                let (registered, NoClaims {}) = claims::read(payload, &self.audience)?;
+                let Text(subject) = registered.sub.ok_or(VerifyError::Missing("sub"))?;
+                let id = SpiffeId::parse(&subject).map_err(|_| VerifyError::Subject)?;
+                bundles.get(id.trust_domain()).ok_or(VerifyError::TrustDomain)
+            }
+        }
+    }
+
+    fn check_issuer(&self, registered: &Registered<'_>) -> Result<(), VerifyError> {
         match &self.profile {
             Profile::Oidc { issuer, .. } => {
-                let iss = registered.iss.as_deref().ok_or(VerifyError::Missing("iss"))?;
+                let Text(iss) = registered.iss.as_ref().ok_or(VerifyError::Missing("iss"))?;
                 if iss == issuer.as_str() { Ok(()) } else { Err(VerifyError::Issuer) }
             }
             // a SPIRE server may say an `iss` for OIDC's sake; it decides nothing here
@@ -178,21 +223,24 @@ impl Verifier {
 
     fn check_claims<C>(
         &self,
-        registered: Registered,
+        registered: Registered<'_>,
         claims: C,
         now: Timestamp,
     ) -> Result<VerifiedToken<C>, VerifyError> {
         self.check_issuer(&registered)?;
         let Registered { sub, aud, exp, nbf, iat: issued_at, jti, .. } = registered;
-        if issued_at.is_none() && matches!(self.profile, Profile::Oidc { .. }) {
+        let iat_required = matches!(self.profile, Profile::Oidc { .. }) || self.max_age.is_some();
+        if issued_at.is_none() && iat_required {
             return Err(VerifyError::Missing("iat"));
         }
-        match aud.ok_or(VerifyError::Missing("aud"))?.as_slice() {
-            [only] if only == self.audience.as_str() => {}
-            [_, _, ..] => return Err(VerifyError::SeveralAudiences),
-            _ => return Err(VerifyError::Audience),
+        let aud = aud.ok_or(VerifyError::Missing("aud"))?;
+        if aud.count > 1 && !self.several_audiences {
+            return Err(VerifyError::SeveralAudiences);
         }
-        let subject = sub.filter(|sub| !sub.is_empty()).ok_or(VerifyError::Missing("sub"))?;
+        if !aud.has_ours {
+            return Err(VerifyError::Audience);
+        }
+        let Text(subject) = sub.filter(|sub| !sub.0.is_empty()).ok_or(VerifyError::Missing("sub"))?;
         let expires_at = exp.ok_or(VerifyError::Missing("exp"))?;
         if now >= expires_at.plus(SKEW) {
             return Err(VerifyError::Expired);
@@ -206,6 +254,11 @@ impl Verifier {
         if expires_at > issued_at.unwrap_or(now.plus(SKEW)).plus(self.max_lifetime) {
             return Err(VerifyError::LifetimeTooLong);
         }
+        if issued_at.zip(self.max_age).is_some_and(|(issued_at, most)| now >= issued_at.plus(most).plus(SKEW))
+        {
+            return Err(VerifyError::TooOld);
+        }
+        let (subject, jti) = (subject.into_owned(), jti.map(|Text(jti)| jti.into_owned()));
         Ok(VerifiedToken { subject, expires_at, issued_at, jti, claims })
     }
 }
@@ -242,20 +295,6 @@ impl Profile {
     #[must_use]
     pub fn jwt_svid(bundles: impl IntoIterator<Item = (TrustDomain, Arc<dyn KeySource>)>) -> Self {
         Self::JwtSvid { bundles: bundles.into_iter().collect() }
-    }
-
-    /// Which keys could verify a token with this payload. What the payload says chooses among configured
-    /// sources and does nothing else.
-    fn keys(&self, payload: &[u8]) -> Result<&Arc<dyn KeySource>, VerifyError> {
-        match self {
-            Self::Oidc { keys, .. } => Ok(keys),
-            Self::JwtSvid { bundles } => {
-                let (registered, NoClaims {}) = claims::read(payload)?;
-                let subject = registered.sub.ok_or(VerifyError::Missing("sub"))?;
-                let id = SpiffeId::parse(&subject).map_err(|_| VerifyError::Subject)?;
-                bundles.get(id.trust_domain()).ok_or(VerifyError::TrustDomain)
-            }
-        }
     }
 }
 
@@ -378,6 +417,9 @@ pub enum VerifyError {
     /// `sub` is not a SPIFFE ID.
     #[error("the token's subject is not a SPIFFE ID")]
     Subject,
+    /// `iat` lies further back than the maximum age.
+    #[error("the token was issued too long ago")]
+    TooOld,
     /// The trust domain of `sub` is not trusted here.
     #[error("the token's trust domain is not trusted here")]
     TrustDomain,
@@ -426,6 +468,7 @@ impl VerifyError {
             Self::SeveralAudiences => "token_several_audiences",
             Self::Signature => "token_signature",
             Self::Subject => "token_subject",
+            Self::TooOld => "token_too_old",
             Self::TrustDomain => "token_trust_domain",
             Self::Type => "token_type",
             Self::UnknownKey => "token_key_unknown",
@@ -454,7 +497,7 @@ fn select<'k>(keys: &'k KeySet, header: &Header<'_>, algorithm: Algorithm) -> Re
 }
 
 /// How far our clock and an issuer's may be apart (W15). A token is refused from `exp` + skew on, that
-/// second included.
+/// second included; so is one with a maximum age from `iat` + age + skew on.
 pub const SKEW: Duration = Duration::from_secs(30);
 
 /// The longest that a token may live: 24 hours, a projected Kubernetes token's usual most.

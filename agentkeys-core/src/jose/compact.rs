@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
-use super::json::nesting_within;
+use super::json::{Text, nesting_within};
 
 /// A compact JWS taken apart, nothing of it verified.
 ///
@@ -76,7 +76,8 @@ impl fmt::Debug for Compact<'_> {
 /// The members of a JOSE header that are read; the rest is refused or known to be harmless.
 ///
 /// Known and ignored: `cty`, `x5t`, `x5t#S256`. Refused: `crit`, `b64`, `zip`, and every way to bring
-/// a key along (`jku`, `x5u`, `jwk`, `x5c`), and every member that is not known (W20, L12).
+/// a key along (`jku`, `x5u`, `jwk`, `x5c`), and every member that is not known (W20, L12) or named by
+/// the reader.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Header<'h> {
@@ -86,7 +87,7 @@ pub struct Header<'h> {
     pub kid: Option<Cow<'h, str>>,
     /// `typ`.
     pub typ: Option<Cow<'h, str>>,
-    /// Whether any of the known and ignored members is there; a stricter profile refuses them.
+    /// Whether any of the known or named and ignored members is there; a stricter profile refuses them.
     pub has_ignored_members: bool,
 }
 
@@ -97,11 +98,21 @@ impl<'h> Header<'h> {
     /// [`CompactError`] where it is not a JSON object with an `alg`, a member is doubled, of the wrong
     /// type, or refused.
     pub fn parse(json: &'h [u8]) -> Result<Self, CompactError> {
+        Self::parse_ignoring(json, &[])
+    }
+
+    /// The same for an issuer whose headers have members of these `names` too: their values are ignored.
+    /// Naming a member that brings a key or changes what the token means is of no effect.
+    ///
+    /// # Errors
+    /// As [`Header::parse`].
+    pub fn parse_ignoring(json: &'h [u8], names: &[&str]) -> Result<Self, CompactError> {
         if !nesting_within(json) {
             return Err(CompactError::TooDeep);
         }
         let mut deserializer = serde_json::Deserializer::from_slice(json);
-        let parts = deserializer.deserialize_map(HeaderVisitor).map_err(|_| CompactError::HeaderJson)?;
+        let parts =
+            deserializer.deserialize_map(HeaderVisitor(names)).map_err(|_| CompactError::HeaderJson)?;
         deserializer.end().map_err(|_| CompactError::HeaderJson)?;
         if parts.refused {
             return Err(CompactError::HeaderMember);
@@ -140,13 +151,14 @@ struct HeaderParts<'h> {
     alg: Option<Cow<'h, str>>,
     kid: Option<Cow<'h, str>>,
     typ: Option<Cow<'h, str>>,
-    ignored: u8,
+    ignored: u32,
     refused: bool,
 }
 
-struct HeaderVisitor;
+/// With the names of further members to ignore.
+struct HeaderVisitor<'n>(&'n [&'n str]);
 
-impl<'h> Visitor<'h> for HeaderVisitor {
+impl<'h> Visitor<'h> for HeaderVisitor<'_> {
     type Value = HeaderParts<'h>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -161,15 +173,13 @@ impl<'h> Visitor<'h> for HeaderVisitor {
                 "kid" => &mut parts.kid,
                 "typ" => &mut parts.typ,
                 other => {
-                    let bit = match other {
-                        "cty" => 1,
-                        "x5t" => 2,
-                        "x5t#S256" => 4,
-                        _ => {
-                            parts.refused = true;
-                            0
-                        }
+                    let known = if NEVER_IGNORED.contains(&other) {
+                        None
+                    } else {
+                        IGNORED.iter().chain(self.0).position(|name| *name == other)
                     };
+                    let bit = known.and_then(|at| 1_u32.checked_shl(u32::try_from(at).ok()?)).unwrap_or(0);
+                    parts.refused |= bit == 0;
                     if parts.ignored & bit != 0 {
                         return Err(serde::de::Error::custom("a header member is doubled"));
                     }
@@ -186,11 +196,6 @@ impl<'h> Visitor<'h> for HeaderVisitor {
     }
 }
 
-/// A JSON string, borrowed where it has no escapes.
-#[derive(serde::Deserialize)]
-#[serde(transparent)]
-struct Text<'t>(#[serde(borrow)] Cow<'t, str>);
-
 /// Encodes canonical, unpadded base64url.
 pub(crate) fn encode_segment(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
@@ -205,6 +210,13 @@ pub(crate) fn append_segment(bytes: impl AsRef<[u8]>, text: &mut String) {
 pub(crate) fn decode_segment(segment: &str) -> Result<Vec<u8>, CompactError> {
     URL_SAFE_NO_PAD.decode(segment).map_err(|_| CompactError::Base64)
 }
+
+/// Members that every reader ignores.
+const IGNORED: [&str; 3] = ["cty", "x5t", "x5t#S256"];
+
+/// Members that no reader ignores: they bring a key or change what the token means
+/// (<https://www.rfc-editor.org/rfc/rfc8725#section-3.10>).
+const NEVER_IGNORED: [&str; 8] = ["b64", "crit", "enc", "jku", "jwk", "x5c", "x5u", "zip"];
 
 /// The longest token that is looked at: 16 KiB. AWS takes 20,000 characters in
 /// `WebIdentityToken` and its own tokens hold at most 14,984 bytes of claims, of which an EKS Pod
@@ -244,6 +256,24 @@ mod tests {
         assert!(known.has_ignored_members);
         let plain = Header::parse(br#"{"alg":"ES256","kid":"a","typ":"JWT"}"#).unwrap();
         assert!(!plain.has_ignored_members);
+    }
+
+    #[test]
+    fn w20_a_named_member_is_ignored_but_never_one_that_brings_keys_or_semantics() {
+        let json = br#"{"alg":"ES256","ver":"1.0"}"#;
+        assert_eq!(Header::parse(json).err(), Some(CompactError::HeaderMember));
+        assert_eq!(Header::parse_ignoring(json, &["tty"]).err(), Some(CompactError::HeaderMember));
+        assert!(Header::parse_ignoring(json, &["tty", "ver"]).unwrap().has_ignored_members);
+        let doubled = br#"{"alg":"ES256","ver":"1.0","ver":"1.0"}"#;
+        assert_eq!(Header::parse_ignoring(doubled, &["ver"]).err(), Some(CompactError::HeaderJson));
+        for name in NEVER_IGNORED {
+            let json = format!("{{\"alg\":\"ES256\",\"{name}\":[]}}");
+            let refused = Header::parse_ignoring(json.as_bytes(), &[name]).err();
+            assert_eq!(refused, Some(CompactError::HeaderMember), "{name}");
+        }
+        // more names than can be told apart are refused, not mixed up
+        let many = [&["x"; 40][..], &["ver"]].concat();
+        assert_eq!(Header::parse_ignoring(json, &many).err(), Some(CompactError::HeaderMember));
     }
 
     #[test]

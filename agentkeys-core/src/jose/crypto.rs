@@ -45,7 +45,8 @@ impl PublicKey {
     /// An RSA key for RS256 from its modulus and exponent, big endian without leading zeros.
     ///
     /// # Errors
-    /// [`KeyRejected`] below 2048 or above 8192 bits, for an even or tiny exponent, or a leading zero.
+    /// [`KeyRejected`] below 2048 or above 8192 bits, for an even or tiny exponent, a leading zero,
+    /// or a modulus of the generator of CVE-2017-15361, which can be factored.
     pub fn from_rsa_components(n: &[u8], e: &[u8]) -> Result<Self, KeyRejected> {
         let minimal = |number: &[u8]| number.first().is_some_and(|first| *first != 0);
         if !minimal(n) || !minimal(e) {
@@ -54,6 +55,9 @@ impl PublicKey {
         let bits = n.len() * 8 - n.first().map_or(0, |first| first.leading_zeros() as usize);
         let odd = |number: &[u8]| number.last().is_some_and(|last| last & 1 == 1);
         if !(2048..=8192).contains(&bits) || !odd(n) || !odd(e) || e == [1] || e.len() > MAX_EXPONENT_BYTES {
+            return Err(KeyRejected);
+        }
+        if has_roca_fingerprint(n) {
             return Err(KeyRejected);
         }
         let parsed = rsa::PublicKeyComponents { n, e }
@@ -147,6 +151,20 @@ impl fmt::Debug for EcKeyPair {
     }
 }
 
+/// Whether a modulus is, to each of these primes, a power of 65537: those of the flawed generator are, and
+/// of others one in about 2^28.
+/// <https://crocs.fi.muni.cz/_media/public/papers/nemec_roca_ccs17_preprint.pdf>
+fn has_roca_fingerprint(n: &[u8]) -> bool {
+    ROCA_PRIMES.iter().all(|prime| {
+        let remainder = n.iter().fold(0, |rest, byte| (rest * 256 + u32::from(*byte)) % prime);
+        let powers = (0..*prime).scan(1, |power, _| {
+            *power = *power * (65_537 % prime) % prime;
+            Some(*power)
+        });
+        powers.into_iter().any(|power| power == remainder)
+    })
+}
+
 /// SHA-256.
 #[must_use]
 pub fn sha256(message: &[u8]) -> [u8; 32] {
@@ -163,6 +181,11 @@ pub struct KeyRejected;
 
 /// 65537 needs three; real issuers use nothing longer. A huge exponent is a way to burn our time.
 const MAX_EXPONENT_BYTES: usize = 4;
+
+const ROCA_PRIMES: [u32; 38] = [
+    3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103,
+    107, 109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167,
+];
 
 #[cfg(test)]
 mod tests {

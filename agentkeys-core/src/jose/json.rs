@@ -1,3 +1,19 @@
+use std::borrow::Cow;
+
+use serde::{Deserialize, Deserializer};
+
+/// A JSON string, borrowed where it has no escapes.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Text<'t>(#[serde(borrow)] pub(crate) Cow<'t, str>);
+
+/// Reads a member that may be left out but is not `null`: to serde's `Option` both are the same.
+pub(crate) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
 /// Whether no array or object in `json` lies deeper than [`MAX_NESTING`].
 ///
 /// A typed reader skips members that it does not know without counting how deep they go; this looks

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::algorithm::Algorithm;
 use super::compact::{decode_segment, encode_segment};
 use super::crypto::{KeyRejected, PublicKey, sha256};
-use super::json::{is_object, nesting_within};
+use super::json::{Text, is_object, nesting_within, present};
 
 /// A key's name inside one issuer's set. It says nothing outside it (L16): AWS calls its keys
 /// `RSA_0` and `EC384_0` for every account.
@@ -74,16 +74,16 @@ impl Jwk {
         if [d, k, p, q, dp, dq, qi, oth].into_iter().any(Option::is_some) {
             return Err(JwkError::SecretMaterial);
         }
-        if !matches!(members.usage.as_deref(), None | Some("sig" | "jwt-svid")) {
+        if !matches!(members.usage.as_ref().map(|usage| usage.0.as_ref()), None | Some("sig" | "jwt-svid")) {
             return Err(JwkError::Use);
         }
         if members.key_ops.is_some_and(|ops| !ops.iter().any(|op| op == "verify")) {
             return Err(JwkError::Use);
         }
-        let bytes = |member: Option<Cow<'_, str>>| {
-            member.and_then(|text| decode_segment(&text).ok()).ok_or(JwkError::Malformed)
+        let bytes = |member: Option<Text<'_>>| {
+            member.and_then(|text| decode_segment(&text.0).ok()).ok_or(JwkError::Malformed)
         };
-        let key = match (members.kty.as_ref(), members.crv.as_deref()) {
+        let key = match (members.kty.as_ref(), members.crv.as_ref().map(|crv| crv.0.as_ref())) {
             ("EC", Some("P-256")) => {
                 PublicKey::from_ec_coordinates(Algorithm::Es256, &bytes(members.x)?, &bytes(members.y)?)?
             }
@@ -94,10 +94,10 @@ impl Jwk {
             ("RSA", None) => PublicKey::from_rsa_components(&bytes(members.n)?, &bytes(members.e)?)?,
             _ => return Err(JwkError::Type),
         };
-        if members.alg.is_some_and(|alg| alg != key.algorithm().as_str()) {
+        if members.alg.is_some_and(|alg| alg.0 != key.algorithm().as_str()) {
             return Err(JwkError::Algorithm);
         }
-        let kid = members.kid.map(|kid| KeyId::parse(&kid)).transpose()?;
+        let kid = members.kid.map(|kid| KeyId::parse(&kid.0)).transpose()?;
         Ok(Self { kid, key })
     }
 
@@ -361,39 +361,39 @@ struct Published<'a> {
 struct Members<'a> {
     #[serde(borrow)]
     kty: Cow<'a, str>,
-    #[serde(borrow, default)]
-    kid: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    alg: Option<Cow<'a, str>>,
-    #[serde(borrow, default, rename = "use")]
-    usage: Option<Cow<'a, str>>,
-    #[serde(default)]
+    #[serde(borrow, default, deserialize_with = "present")]
+    kid: Option<Text<'a>>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    alg: Option<Text<'a>>,
+    #[serde(borrow, default, deserialize_with = "present", rename = "use")]
+    usage: Option<Text<'a>>,
+    #[serde(default, deserialize_with = "present")]
     key_ops: Option<Vec<String>>,
-    #[serde(borrow, default)]
-    crv: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    x: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    y: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    n: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    e: Option<Cow<'a, str>>,
-    #[serde(default)]
+    #[serde(borrow, default, deserialize_with = "present")]
+    crv: Option<Text<'a>>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    x: Option<Text<'a>>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    y: Option<Text<'a>>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    n: Option<Text<'a>>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    e: Option<Text<'a>>,
+    #[serde(default, deserialize_with = "present")]
     d: Option<serde::de::IgnoredAny>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "present")]
     k: Option<serde::de::IgnoredAny>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "present")]
     p: Option<serde::de::IgnoredAny>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "present")]
     q: Option<serde::de::IgnoredAny>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "present")]
     dp: Option<serde::de::IgnoredAny>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "present")]
     dq: Option<serde::de::IgnoredAny>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "present")]
     qi: Option<serde::de::IgnoredAny>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "present")]
     oth: Option<serde::de::IgnoredAny>,
 }
 
@@ -441,6 +441,12 @@ mod tests {
             (r#""oth":[]"#, JwkError::SecretMaterial),
             (r#""crv":"P-384","crv":"P-256""#, JwkError::Malformed),
             (r#""use":7"#, JwkError::Malformed),
+            (r#""use":null"#, JwkError::Malformed),
+            (r#""alg":null"#, JwkError::Malformed),
+            (r#""key_ops":null"#, JwkError::Malformed),
+            (r#""n":null"#, JwkError::Malformed),
+            (r#""d":null"#, JwkError::SecretMaterial),
+            (r#""k":"""#, JwkError::SecretMaterial),
         ] {
             assert_eq!(Jwk::parse(&with(member)).err(), Some(error), "{member}");
         }

@@ -1,13 +1,15 @@
-use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
 use serde::Deserialize;
-use serde::de::value::{BorrowedStrDeserializer, MapAccessDeserializer, StringDeserializer};
+use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, DeserializeOwned, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 
 use super::VerifyError;
+use super::unique::{Names, Unique};
 use crate::clock::Timestamp;
+use crate::issuer::Audience;
+use crate::jose::Text;
 
 /// For tokens whose private claims nobody wants.
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -15,39 +17,50 @@ use crate::clock::Timestamp;
 pub struct NoClaims {}
 
 /// The registered claims (<https://www.rfc-editor.org/rfc/rfc7519#section-4.1>), each of its right type:
-/// a wrong type is an error, never "absent" (L13).
+/// a wrong type is an error, never "absent" (L13). Borrowed from the payload.
 #[derive(Debug, Default)]
-pub(super) struct Registered {
-    pub(super) iss: Option<String>,
-    pub(super) sub: Option<String>,
-    pub(super) aud: Option<Vec<String>>,
+pub(super) struct Registered<'p> {
+    pub(super) iss: Option<Text<'p>>,
+    pub(super) sub: Option<Text<'p>>,
+    pub(super) aud: Option<Audiences>,
     pub(super) exp: Option<Timestamp>,
     pub(super) nbf: Option<Timestamp>,
     pub(super) iat: Option<Timestamp>,
-    pub(super) jti: Option<String>,
+    pub(super) jti: Option<Text<'p>>,
 }
 
-/// Reads registered and private claims in one pass over the JSON. A claim that stands twice is refused.
-pub(super) fn read<C: DeserializeOwned>(payload: &[u8]) -> Result<(Registered, C), VerifyError> {
+/// What is to be known of `aud`, a string or an array of strings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Audiences {
+    pub(super) count: usize,
+    pub(super) has_ours: bool,
+}
+
+/// Reads registered and private claims in one pass over the JSON; `ours` is looked for in `aud`. A claim
+/// that stands twice is refused, and so is a member of one that is read.
+pub(super) fn read<'p, C: DeserializeOwned>(
+    payload: &'p [u8],
+    ours: &Audience,
+) -> Result<(Registered<'p>, C), VerifyError> {
     let text = std::str::from_utf8(payload).map_err(|_| VerifyError::Claims)?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let both = Both(PhantomData).deserialize(&mut deserializer).map_err(|_| VerifyError::Claims)?;
+    let both = Both(ours, PhantomData).deserialize(&mut deserializer).map_err(|_| VerifyError::Claims)?;
     deserializer.end().map_err(|_| VerifyError::Claims)?;
     Ok(both)
 }
 
-struct Both<C>(PhantomData<C>);
+struct Both<'o, C>(&'o Audience, PhantomData<C>);
 
-impl<'de, C: DeserializeOwned> DeserializeSeed<'de> for Both<C> {
-    type Value = (Registered, C);
+impl<'de, C: DeserializeOwned> DeserializeSeed<'de> for Both<'_, C> {
+    type Value = (Registered<'de>, C);
 
     fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_map(self)
     }
 }
 
-impl<'de, C: DeserializeOwned> Visitor<'de> for Both<C> {
-    type Value = (Registered, C);
+impl<'de, C: DeserializeOwned> Visitor<'de> for Both<'_, C> {
+    type Value = (Registered<'de>, C);
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a claims set")
@@ -55,7 +68,7 @@ impl<'de, C: DeserializeOwned> Visitor<'de> for Both<C> {
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
         let mut registered = Registered::default();
-        let mut private = Private { map, registered: &mut registered, seen: Vec::new() };
+        let mut private = Private { map, ours: self.0, registered: &mut registered, names: Names::default() };
         let mut private = &mut private;
         let claims = C::deserialize(MapAccessDeserializer::new(&mut *private))?;
         // a reader that stops early must not leave a doubled or registered claim unread
@@ -69,8 +82,9 @@ impl<'de, C: DeserializeOwned> Visitor<'de> for Both<C> {
 /// The private claims of a map; takes the registered ones out in passing.
 struct Private<'r, 'de, A> {
     map: A,
-    registered: &'r mut Registered,
-    seen: Vec<Cow<'de, str>>,
+    ours: &'r Audience,
+    registered: &'r mut Registered<'de>,
+    names: Names<'de>,
 }
 
 impl<'de, A: MapAccess<'de>> Private<'_, 'de, A> {
@@ -87,7 +101,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for &mut Private<'_, 'de, A> {
     type Error = A::Error;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, A::Error> {
-        while let Some(name) = self.map.next_key_seed(Name)? {
+        while let Some(Text(name)) = self.map.next_key()? {
             let (map, registered) = (&mut self.map, &mut *self.registered);
             match name.as_ref() {
                 "iss" => Private::take(map, &mut registered.iss)?,
@@ -97,22 +111,13 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for &mut Private<'_, 'de, A> {
                 "iat" => Private::take(map, &mut registered.iat)?,
                 "jti" => Private::take(map, &mut registered.jti)?,
                 "aud" => {
-                    let mut aud: Option<Audiences> = None;
-                    Private::take(map, &mut aud)?;
-                    if registered.aud.replace(aud.unwrap_or_default().0).is_some() {
+                    let aud = map.next_value_seed(LookFor(self.ours))?;
+                    if registered.aud.replace(aud).is_some() {
                         return Err(de::Error::custom("a claim is doubled"));
                     }
                 }
                 _ => {
-                    if self.seen.contains(&name) || self.seen.len() >= MAX_CLAIMS {
-                        return Err(de::Error::custom("a claim is doubled, or there are too many"));
-                    }
-                    self.seen.push(name.clone());
-                    let value = match name {
-                        Cow::Borrowed(name) => seed.deserialize(BorrowedStrDeserializer::new(name)),
-                        Cow::Owned(name) => seed.deserialize(StringDeserializer::new(name)),
-                    };
-                    return value.map(Some);
+                    return self.names.admit(name, seed).map(Some);
                 }
             }
         }
@@ -120,49 +125,22 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for &mut Private<'_, 'de, A> {
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, A::Error> {
-        self.map.next_value_seed(seed)
+        self.map.next_value_seed(Unique(seed))
     }
 }
 
-struct Name;
+/// Looks for our audience among those of a token.
+struct LookFor<'o>(&'o Audience);
 
-impl<'de> DeserializeSeed<'de> for Name {
-    type Value = Cow<'de, str>;
+impl<'de> DeserializeSeed<'de> for LookFor<'_> {
+    type Value = Audiences;
 
-    fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_str(self)
+    fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<Audiences, D::Error> {
+        deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Name {
-    type Value = Cow<'de, str>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a claim's name")
-    }
-
-    fn visit_borrowed_str<E: de::Error>(self, name: &'de str) -> Result<Self::Value, E> {
-        Ok(Cow::Borrowed(name))
-    }
-
-    fn visit_str<E: de::Error>(self, name: &str) -> Result<Self::Value, E> {
-        Ok(Cow::Owned(name.to_owned()))
-    }
-}
-
-/// `aud`: a string or an array of strings.
-#[derive(Default)]
-struct Audiences(Vec<String>);
-
-impl<'de> Deserialize<'de> for Audiences {
-    fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AudiencesVisitor)
-    }
-}
-
-struct AudiencesVisitor;
-
-impl<'de> Visitor<'de> for AudiencesVisitor {
+impl<'de> Visitor<'de> for LookFor<'_> {
     type Value = Audiences;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -170,24 +148,27 @@ impl<'de> Visitor<'de> for AudiencesVisitor {
     }
 
     fn visit_str<E: de::Error>(self, audience: &str) -> Result<Audiences, E> {
-        Ok(Audiences(vec![audience.to_owned()]))
+        Ok(Audiences { count: 1, has_ours: audience == self.0.as_str() })
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Audiences, A::Error> {
-        let mut audiences = Vec::new();
-        while let Some(audience) = seq.next_element()? {
-            audiences.push(audience);
+        let mut found = Audiences { count: 0, has_ours: false };
+        while let Some(Text(audience)) = seq.next_element()? {
+            found.count += 1;
+            found.has_ours |= audience == self.0.as_str();
         }
-        Ok(Audiences(audiences))
+        Ok(found)
     }
 }
 
-/// The most private claims in a token. GitHub's and GitLab's have about 30.
-const MAX_CLAIMS: usize = 128;
-
 #[cfg(test)]
 mod tests {
+    use super::super::unique::MAX_MEMBERS;
     use super::*;
+
+    fn read<C: DeserializeOwned>(json: &[u8]) -> Result<(Registered<'_>, C), VerifyError> {
+        super::read(json, &Audience::parse("b").unwrap())
+    }
 
     #[derive(Debug, Deserialize)]
     struct Wanted {
@@ -235,7 +216,7 @@ mod tests {
             assert!(read::<Wanted>(bad.as_bytes()).is_err(), "{bad}");
             assert!(read::<NoClaims>(bad.as_bytes()).is_err(), "{bad}");
         }
-        let many: Vec<_> = (0..=MAX_CLAIMS).map(|at| format!("\"c{at}\":1")).collect();
+        let many: Vec<_> = (0..=MAX_MEMBERS).map(|at| format!("\"c{at}\":1")).collect();
         assert!(read::<NoClaims>(format!("{{{}}}", many.join(",")).as_bytes()).is_err());
     }
 
@@ -245,7 +226,7 @@ mod tests {
         let (registered, wanted) = read::<Wanted>(json.as_bytes()).unwrap();
         assert_eq!(wanted.tenant, "acme");
         assert_eq!(registered.exp, Some(Timestamp::from_unix(7)));
-        assert_eq!(registered.aud, Some(vec!["a".to_owned(), "b".to_owned()]));
+        assert_eq!(registered.aud, Some(Audiences { count: 2, has_ours: true }));
         let (_, all) = read::<serde_json::Map<String, serde_json::Value>>(json.as_bytes()).unwrap();
         assert_eq!(all.keys().collect::<Vec<_>>(), ["tenant", "x"]);
     }

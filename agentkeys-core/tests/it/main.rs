@@ -19,5 +19,8 @@ mod support;
 mod vectors;
 mod verify;
 mod verify_claims;
+mod verify_issuers;
 mod verify_keys;
+mod verify_pitfalls;
 mod verify_svid;
+mod wycheproof;
