@@ -147,7 +147,9 @@ async fn failures_in_a_row_stretch_the_cooldown() {
     world.cache.prefetch().await.unwrap_err();
     world.pass(10);
     fake().publish(&world.http);
+    let before = world.tries();
     world.cache.prefetch().await.unwrap();
+    assert_eq!(world.tries(), before + 1);
 }
 
 #[tokio::test]
