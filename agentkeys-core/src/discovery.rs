@@ -53,7 +53,8 @@ impl ProviderMetadata {
         if !is_object(json) {
             return Err("it is not provider metadata");
         }
-        let document: Document = serde_json::from_slice(json).map_err(|_| "it is not provider metadata")?;
+        let text = std::str::from_utf8(json).map_err(|_| "it is not provider metadata")?;
+        let document: Document = serde_json::from_str(text).map_err(|_| "it is not provider metadata")?;
         if document.issuer != issuer.as_str() {
             return Err("its issuer is another one");
         }

@@ -110,7 +110,9 @@ impl<'h> Header<'h> {
         if !nesting_within(json) {
             return Err(CompactError::TooDeep);
         }
-        let mut deserializer = serde_json::Deserializer::from_slice(json);
+        // of bytes, what is skipped would not be checked to be text
+        let text = std::str::from_utf8(json).map_err(|_| CompactError::HeaderJson)?;
+        let mut deserializer = serde_json::Deserializer::from_str(text);
         let parts =
             deserializer.deserialize_map(HeaderVisitor(names)).map_err(|_| CompactError::HeaderJson)?;
         deserializer.end().map_err(|_| CompactError::HeaderJson)?;
@@ -293,6 +295,12 @@ mod tests {
         ] {
             assert_eq!(Header::parse(bad.as_bytes()).err(), Some(CompactError::HeaderJson), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_header_that_is_not_utf8_is_refused_even_where_it_is_ignored() {
+        let refused = Header::parse(b"{\"alg\":\"ES256\",\"cty\":\"\xff\"}").err();
+        assert_eq!(refused, Some(CompactError::HeaderJson));
     }
 
     #[test]

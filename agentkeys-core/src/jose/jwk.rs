@@ -159,7 +159,8 @@ impl KeySet {
         if !is_object(json) || !nesting_within(json) {
             return Err(KeySetError::Malformed);
         }
-        let document: Document<'_> = serde_json::from_slice(json).map_err(|_| KeySetError::Malformed)?;
+        let text = std::str::from_utf8(json).map_err(|_| KeySetError::Malformed)?;
+        let document: Document<'_> = serde_json::from_str(text).map_err(|_| KeySetError::Malformed)?;
         if document.keys.len() > MAX_KEYS {
             return Err(KeySetError::TooManyKeys);
         }
