@@ -109,7 +109,10 @@ pub struct Subject(String);
 impl Subject {
     fn new(kind: &EvidenceKind, root: &TrustRoot, tenant: Option<&TenantId>, agent: &AgentId) -> Self {
         let tenant = tenant.map_or("", TenantId::as_str);
-        let mut text = format!("{kind}/");
+        let (kind, agent) = (kind.as_str(), agent.as_str());
+        let room = kind.len() + 3 * root.0.len() + tenant.len() + agent.len() + 3;
+        let mut text = String::with_capacity(room);
+        text.extend([kind, "/"]);
         for byte in root.0.bytes() {
             if byte.is_ascii_alphanumeric() || b"._-:".contains(&byte) {
                 text.push(char::from(byte));
@@ -117,7 +120,8 @@ impl Subject {
                 text.push_str(&format!("%{byte:02X}"));
             }
         }
-        Self(format!("{text}/{tenant}/{agent}"))
+        text.extend(["/", tenant, "/", agent]);
+        Self(text)
     }
 
     /// The text.

@@ -161,6 +161,11 @@ fn w40_unknown_doubled_and_missing_members_are_refused() {
     for bad in ["", "[]", "{}", "null", "[\"oidc\",[]]", "{\"purpose\":\"oidc\",\"keys\":[[]]}"] {
         assert_refused!(read(bad), KeyRingError::Malformed, "{bad}");
     }
+    // members in their order, without their names
+    let key = value(&ring)["keys"][0].take();
+    let nameless = json!([key["kid"], key["private_key_pem"], null, "active", NOW, null]);
+    let nameless = json!({ "purpose": "oidc", "keys": [nameless] });
+    assert_refused!(read(nameless), KeyRingError::Malformed, "an array");
     assert_refused!(read(text.clone() + "x"), KeyRingError::Malformed, "trailing");
     assert_refused!(read(" ".repeat(MAX_KEY_FILE_BYTES + 1)), KeyRingError::TooLarge, "size");
     let many = json!({ "purpose": "oidc", "keys": vec![json!({}); MAX_RING_KEYS + 1] });
