@@ -198,6 +198,12 @@ fn w42_states_that_contradict_each_other_are_refused() {
         bad["keys"].as_array_mut().unwrap().truncate(2);
         assert_refused!(read(&bad), KeyRingError::State, "{state} without its private half {jwk}");
     }
+    // two that are to sign next, each whole: nothing says which
+    let mut two = good.clone();
+    let other = value(&fresh::<Oidc>())["keys"][0].clone();
+    two["keys"].as_array_mut().unwrap().push(other);
+    two["keys"][3]["state"] = json!("next");
+    assert_refused!(read(&two), KeyRingError::State, "two next");
     let mut doubled = good.clone();
     let retired = good["keys"][2].clone();
     doubled["keys"].as_array_mut().unwrap().push(retired);
