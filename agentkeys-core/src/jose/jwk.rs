@@ -426,7 +426,7 @@ mod tests {
         assert!(Jwk::parse(EC).is_ok());
         assert!(Jwk::parse(&with(r#""use":"jwt-svid""#)).is_ok());
         assert!(Jwk::parse(&with(r#""alg":"ES256""#)).is_ok());
-        let array = r#"["OKP",null,null,null,null,"Ed25519","11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"]"#;
+        let array = r#"["EC","1","ES256","sig",["verify"],"P-256","MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4","4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"]"#;
         assert_eq!(Jwk::parse(array).err(), Some(JwkError::Malformed));
         for (member, error) in [
             (r#""alg":"ES384""#, JwkError::Algorithm),
