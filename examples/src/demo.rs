@@ -61,7 +61,7 @@ impl DataClass {
         }
     }
 
-    fn role_name(self) -> String {
+    pub(crate) fn role_name(self) -> String {
         format!("agentkeys-{}-role", self.as_str())
     }
 }

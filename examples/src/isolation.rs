@@ -45,7 +45,7 @@ pub(crate) async fn fill_matrix(
 
     // what tags are for: a session of the same role without them. Pod Identity's way in asks no trust policy.
     for class in DataClass::ALL {
-        let role = class_role_name(class).parse()?;
+        let role = class.role_name().parse()?;
         let hour = std::time::Duration::from_secs(900);
         let session = demo.aws.workload_session(&role, &"untagged".parse()?, Tags::default(), hour)?;
         let client = s3(&demo.sdk(&session));
@@ -124,10 +124,6 @@ async fn try_all(
 
 fn words(agent: &str, role: DataClass) -> String {
     format!("written by {agent} with the {} role", role.as_str())
-}
-
-fn class_role_name(class: DataClass) -> String {
-    format!("agentkeys-{}-role", class.as_str())
 }
 
 /// `allowed`, `denied`, or what else went wrong: only S3's own AccessDenied is a denial (R70).

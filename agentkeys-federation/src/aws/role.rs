@@ -2,7 +2,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use agentkeys_core::{Audience, ExtraClaims, IssuerError, MintError, MintRequest, Token, TokenLifetime};
+use agentkeys_core::{Audience, ExtraClaims, IssuerError, MintError, MintRequest, Token};
 
 use super::tags::{SessionTags, TAGS_CLAIM};
 
@@ -187,19 +187,13 @@ pub struct RoleSession {
     role: RoleArn,
     tags: SessionTags,
     duration: SessionDuration,
-    lifetime: TokenLifetime,
 }
 
 impl RoleSession {
     /// A session of `role` without tags, for [`SessionDuration::MIN`].
     #[must_use]
     pub fn new(role: RoleArn) -> Self {
-        Self {
-            role,
-            tags: SessionTags::new(),
-            duration: SessionDuration::MIN,
-            lifetime: TokenLifetime::DEFAULT,
-        }
+        Self { role, tags: SessionTags::new(), duration: SessionDuration::MIN }
     }
 
     /// With these session tags.
@@ -238,7 +232,7 @@ impl RoleSession {
         if !self.tags.is_empty() {
             claims = claims.with(TAGS_CLAIM, &self.tags)?;
         }
-        Ok(MintRequest::new(audience).with_lifetime(self.lifetime).with_claims(claims))
+        Ok(MintRequest::new(audience).with_claims(claims))
     }
 }
 
