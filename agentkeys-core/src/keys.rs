@@ -64,6 +64,7 @@ pub struct KeySnapshot<'s>(Held<'s>);
 #[derive(Debug)]
 enum Held<'s> {
     Borrowed(&'s KeySet),
+    Shared(Arc<KeySet>),
     Guarded(arc_swap::Guard<Option<Arc<cache::Fetched>>>),
 }
 
@@ -72,6 +73,12 @@ impl<'s> KeySnapshot<'s> {
     #[must_use]
     pub const fn borrowed(keys: &'s KeySet) -> Self {
         Self(Held::Borrowed(keys))
+    }
+
+    /// A set that the source may replace while this one is still read.
+    #[must_use]
+    pub const fn shared(keys: Arc<KeySet>) -> Self {
+        Self(Held::Shared(keys))
     }
 }
 
@@ -82,6 +89,7 @@ impl Deref for KeySnapshot<'_> {
         static NONE: std::sync::LazyLock<KeySet> = std::sync::LazyLock::new(KeySet::default);
         match &self.0 {
             Held::Borrowed(keys) => keys,
+            Held::Shared(keys) => keys,
             Held::Guarded(guard) => guard.as_ref().map_or(&*NONE, |fetched| &fetched.keys),
         }
     }
