@@ -3,6 +3,7 @@
 //! | module | evidence | who vouches |
 //! |---|---|---|
 //! | [`aws_stsweb`] | a JWT of the account's own STS (`sts:GetWebIdentityToken`) | EKS Pod Identity, through the session's tags |
+//! | [`spire`] | a JWT-SVID of the SPIFFE Workload API | SPIRE, by the workload's registration entry |
 //!
 //! Each has two halves that share nothing but the kind of their evidence: an
 //! [`EvidenceSource`](agentkeys_core::EvidenceSource) for the workload and an
@@ -39,8 +40,11 @@
 //!
 //! # Features
 //! - `aws-sdk` (default): `aws_stsweb::StsWebSource`, over aws-sdk-sts. Attesting does not need it.
+//! - `spire-workload-api` (default): `spire::SpireSource`, and `spire::SpireBundles`, which follows an agent's
+//!   trust bundle. Attesting with keys of an https address does not need it.
 
 pub mod aws;
 pub mod aws_stsweb;
 pub mod kubernetes;
+pub mod spire;
 pub mod template;

@@ -128,7 +128,7 @@ pub(crate) fn s3(sdk: &aws_types::SdkConfig) -> S3 {
 }
 
 #[expect(clippy::disallowed_methods, reason = "an example may say how long a step took")]
-async fn timed<T>(work: impl Future<Output = T>) -> (T, Duration) {
+pub(crate) async fn timed<T>(work: impl Future<Output = T>) -> (T, Duration) {
     let begun = std::time::Instant::now();
     let done = work.await;
     (done, begun.elapsed())

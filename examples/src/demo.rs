@@ -169,19 +169,24 @@ impl Demo {
 
     /// An SDK configuration with this provider.
     pub(crate) fn sdk_with(&self, credentials: SharedCredentialsProvider) -> SdkConfig {
-        SdkConfig::builder()
-            .behavior_version(aws_sdk_sts::config::BehaviorVersion::latest())
-            .region(SdkRegion::new(REGION))
-            .endpoint_url(self.aws.endpoint())
-            .http_client(aws_smithy_http_client::Builder::new().build_http())
-            .credentials_provider(credentials)
-            .build()
+        sdk_at(self.aws.endpoint(), credentials)
     }
 
     /// The audience of the agents' evidence.
     pub(crate) fn audience() -> Result<Audience, Failure> {
         Ok(AUDIENCE.parse()?)
     }
+}
+
+/// An SDK configuration for the local AWS at `endpoint`.
+pub(crate) fn sdk_at(endpoint: &str, credentials: SharedCredentialsProvider) -> SdkConfig {
+    SdkConfig::builder()
+        .behavior_version(aws_sdk_sts::config::BehaviorVersion::latest())
+        .region(SdkRegion::new(REGION))
+        .endpoint_url(endpoint)
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .credentials_provider(credentials)
+        .build()
 }
 
 pub(crate) const ACCOUNT: &str = "123456789012";

@@ -4,6 +4,7 @@
 //! - [`Demo`] is a small world: an STS and S3 on loopback that share no code with agentkeys, an issuer, and
 //!   roles and buckets for three classes of data;
 //! - [`Agent`] goes from evidence to credentials in it;
+//! - [`SpireDemo`] is such a world beside a real SPIRE;
 //! - [`run`] walks two agents through, fills the isolation matrix, cheats, and gives a [`Report`].
 
 mod agent;
@@ -14,6 +15,7 @@ mod issuer;
 pub mod policies;
 mod report;
 mod serve;
+mod spire;
 
 use std::error::Error;
 
@@ -21,6 +23,7 @@ pub use agent::{Agent, Credentials};
 pub use demo::{DataClass, Demo};
 pub use report::{Cell, Refusal, Report, Step};
 pub use serve::serve;
+pub use spire::{SpireDemo, SpireServer};
 
 /// What anything here may end with: shown to a person and nothing else.
 pub type Failure = Box<dyn Error + Send + Sync>;

@@ -26,15 +26,17 @@ mod tests {
 
     impl Random for Always {
         fn fill(&self, buffer: &mut [u8]) -> Result<(), RandomError> {
-            buffer.fill(self.0.ok_or(RandomError)?);
+            buffer.fill(self.0.ok_or(RandomError::new())?);
             Ok(())
         }
     }
 
     #[test]
     fn it_doubles_within_its_jitter_and_its_bound() {
-        let millis = |failures, random: &Always| back_off(failures, Duration::from_secs(4), random).as_millis();
-        for (failures, least, most) in [(1, 250, 500), (2, 500, 1000), (3, 1000, 2000), (4, 2000, 4000), (9, 2000, 4000)]
+        let millis =
+            |failures, random: &Always| back_off(failures, Duration::from_secs(4), random).as_millis();
+        for (failures, least, most) in
+            [(1, 250, 500), (2, 500, 1000), (3, 1000, 2000), (4, 2000, 4000), (9, 2000, 4000)]
         {
             assert_eq!(millis(failures, &Always(Some(0))), least);
             assert_eq!(millis(failures, &Always(Some(255))), most);

@@ -253,7 +253,9 @@ mod tests {
         let long = |bytes: usize| format!("unix:///{}", "a".repeat(bytes - 1));
         assert!(WorkloadSocket::parse(&long(107)).is_ok());
         assert_eq!(WorkloadSocket::parse(&long(108)), Err(WorkloadSocketError::Length));
-        for bad in ["", "/run/agent.sock", "tcp://127.0.0.1:8081", "tcp:127.0.0.1:1", "http://a/b", "UNIX:///a"] {
+        for bad in
+            ["", "/run/agent.sock", "tcp://127.0.0.1:8081", "tcp:127.0.0.1:1", "http://a/b", "UNIX:///a"]
+        {
             assert_eq!(WorkloadSocket::parse(bad), Err(WorkloadSocketError::Scheme), "{bad}");
         }
         for bad in [
