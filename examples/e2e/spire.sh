@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 version=v1.15.3 # asks for Go 1.26.6 or later
 tools="$PWD/target/tools/spire-$version"
-export PATH="$tools:$PWD/target/tools/go/bin:$PATH"
+export PATH="$tools:$PATH"
 work= server= agent=
 
 cleanup() {

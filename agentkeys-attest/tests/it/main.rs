@@ -12,5 +12,8 @@ mod import_rows;
 mod leaks;
 #[cfg(feature = "aws-sdk")]
 mod source;
+mod spire;
+#[cfg(feature = "spire-workload-api")]
+mod spire_wire;
 mod stsweb;
 mod support;
