@@ -8,7 +8,7 @@ cd "$(dirname "$0")/../.."
 version=v1.15.3 # asks for Go 1.26.6 or later
 tools="$PWD/target/tools/spire-$version"
 export PATH="$tools:$PATH"
-work= server= agent=
+work= server= agent= source=
 
 cleanup() {
     status=$?
@@ -19,31 +19,31 @@ cleanup() {
     if [ "$status" != 0 ] && [ -n "$work" ]; then
         tail -n 20 "$work"/*.log >&2 || true
     fi
-    [ -z "$work" ] || rm -rf "$work"
+    [ -z "$work$source" ] || rm -rf ${work:+"$work"} ${source:+"$source"}
 }
 trap cleanup EXIT
 
 # The release's own source, checked against its go.sum. One plugin is left out, an upstream authority that
 # nothing here uses, because not every module proxy serves the SDK that it needs.
 install_spire() {
-    local source
+    local module
     if ! command -v go >/dev/null; then
         echo "skipped: real SPIRE $version: evidence, identity, token, credentials, rotation, revocation (there is no Go)"
         [ "${CI:-}" != true ] || exit 1
         exit 0
     fi
     echo "building SPIRE $version with $(go env GOVERSION): some minutes, once"
+    module=$(go mod download -json "github.com/spiffe/spire@$version" |
+        python3 -c 'import json, sys; print(json.load(sys.stdin)["Dir"])')
     mkdir -p "$tools"
     source=$(mktemp -d "$tools/source.XXXXXX")
-    cp -r "$(go mod download -json "github.com/spiffe/spire@$version" |
-        python3 -c 'import json, sys; print(json.load(sys.stdin)["Dir"])')/." "$source"
+    cp -r "$module/." "$source"
     chmod -R u+w "$source"
     sed -i '/ejbca/d' "$source/pkg/server/catalog/upstreamauthority.go"
     for program in spire-agent spire-server; do
         (cd "$source" && go build -buildvcs=false -o "$tools/$program.new" "./cmd/$program")
         mv "$tools/$program.new" "$tools/$program"
     done
-    rm -rf "$source"
 }
 
 # waits until a command succeeds, for half a minute at most
