@@ -525,6 +525,9 @@ mod tests {
         world.pass(MAX_BUNDLE_AGE).await;
         assert_eq!(world.keys(), Err(ErrorKind::Unavailable));
         assert!(second.is_closed());
+        let _third = world.agent.says(ours(&[&OLD]));
+        world.pass(ASK_TIMEOUT + MAX_PAUSE).await;
+        assert_eq!(world.keys(), names(&["old"]));
     }
 
     #[tokio::test(start_paused = true)]
@@ -536,9 +539,12 @@ mod tests {
         let mut storm = tokio::task::JoinSet::new();
         for _ in 0..100 {
             let bundles = world.bundles.clone();
-            storm.spawn(async move { bundles.refresh(RefreshReason::UnknownKey(None)).await.is_ok() });
+            storm.spawn(async move {
+                bundles.refresh(RefreshReason::UnknownKey(None)).await.unwrap();
+                bundles.read(NOW).unwrap().by_kid("new").is_some()
+            });
         }
-        assert!(storm.join_all().await.into_iter().all(|asked| asked));
+        assert!(storm.join_all().await.into_iter().all(|found| found));
         assert_eq!((world.agent.opened(), world.keys()), (2, names(&["old", "new"])));
         // the agent is left alone for five seconds, and nobody waits
         let begun = Instant::now();
@@ -556,6 +562,19 @@ mod tests {
         let begun = Instant::now();
         assert!(world.bundles.prefetch().await.is_err());
         assert!(begun.elapsed() <= ASK_TIMEOUT, "{:?}", begun.elapsed());
+    }
+
+    #[test]
+    fn w16_nobody_waits_for_a_runtime_that_stands_still() {
+        let world = World::new();
+        let runtime =
+            || tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        let (still, ours_now) = (runtime().unwrap(), runtime().unwrap());
+        let _line = world.agent.says(ours(&[&OLD]));
+        still.block_on(world.bundles.prefetch()).unwrap();
+        // the follower lives on a runtime that nobody drives any more
+        let asked = ours_now.block_on(async { timeout(ASK_TIMEOUT * 2, world.unknown()).await });
+        assert_eq!(asked, Ok(Ok(())));
     }
 
     #[tokio::test(start_paused = true)]
