@@ -1,6 +1,6 @@
 //! Minting a token with session tags beside the same work in jsonwebtoken and beside the bare signature.
 //!
-//! ES256 only: nothing here signs ES384.
+//! ES256 only: nothing here signs ES384. All peers write the same claims with a key that was read beforehand.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -19,8 +19,11 @@ use aws_lc_rs::rand::{SecureRandom as _, SystemRandom as RawRandom};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use josekit::jws::JwsHeader;
+use josekit::jwt::JwtPayload;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use serde::Serialize;
+use jwt_simple::prelude::{Claims, ECDSAP256KeyPairLike as _, ES256KeyPair};
+use serde::{Deserialize, Serialize};
 
 const ISSUER: &str = "https://oidc.example.com/tenants/agents-production";
 const AUDIENCE: &str = "sts.amazonaws.com";
@@ -51,6 +54,13 @@ struct All<'c> {
     tags: Tags<'c>,
 }
 
+/// What jwt-simple's users write; it must also be readable for it.
+#[derive(Serialize, Deserialize)]
+struct Private<T> {
+    #[serde(rename = "https://aws.amazon.com/tags")]
+    tags: T,
+}
+
 /// A key in this process never waits.
 fn ready<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
@@ -72,7 +82,12 @@ fn es256() -> Outcome {
     let random = RawRandom::new();
     let theirs = EncodingKey::from_ec_der(&der);
     let mut header = Header::new(Algorithm::ES256);
-    header.kid = Some(kid);
+    header.kid = Some(kid.clone());
+    let josekit = josekit::jws::ES256.signer_from_der(&der).unwrap();
+    let mut josekit_header = JwsHeader::new();
+    josekit_header.set_token_type("JWT");
+    josekit_header.set_key_id(&kid);
+    let simple = ES256KeyPair::from_der(&der).unwrap().with_key_id(&kid);
 
     let clock = SystemClock::new();
     let now = clock.now().unwrap();
@@ -135,6 +150,34 @@ fn es256() -> Outcome {
                     tags: tags(&agents[at]),
                 };
                 black_box(jsonwebtoken::encode(&header, &claims, &theirs).unwrap());
+            }),
+            Candidate::new("josekit", |at| {
+                let mut payload = JwtPayload::new();
+                let now = std::time::SystemTime::now();
+                let mut jti = [0; 16];
+                random.fill(&mut jti).unwrap();
+                payload.set_issuer(ISSUER);
+                payload.set_subject(&subjects[at]);
+                payload.set_audience(vec![AUDIENCE]);
+                payload.set_issued_at(&now);
+                payload.set_not_before(&(now - Duration::from_secs(5)));
+                payload.set_expires_at(&(now + Duration::from_secs(300)));
+                payload.set_jwt_id(URL_SAFE_NO_PAD.encode(jti));
+                let tags = serde_json::to_value(tags(&agents[at])).unwrap();
+                payload.set_claim(TAGS, Some(tags)).unwrap();
+                black_box(josekit::jwt::encode_with_signer(&payload, &josekit_header, &josekit).unwrap());
+            }),
+            Candidate::new("jwt-simple", |at| {
+                let mut jti = [0; 16];
+                random.fill(&mut jti).unwrap();
+                let private = Private { tags: tags(&agents[at]) };
+                let claims =
+                    Claims::with_custom_claims(private, jwt_simple::prelude::Duration::from_secs(300))
+                        .with_issuer(ISSUER)
+                        .with_subject(&subjects[at])
+                        .with_audience(AUDIENCE)
+                        .with_jwt_id(URL_SAFE_NO_PAD.encode(jti));
+                black_box(simple.sign(claims).unwrap());
             }),
         ],
     )

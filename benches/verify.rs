@@ -9,7 +9,7 @@
 //! - `josekit`: `decode_with_verifier` and its payload validator with the same rules; `jwt-simple`: `verify_token`
 //!   with issuer and audience. Both with a key that was parsed beforehand, without looking it up.
 //!
-//! `es256_2threads` is two threads that share one verifier, `oversize` a token of 4 MiB that is refused.
+//! `es256_2threads` is two threads that share one verifier, `raw_2threads` the same with the bare signature check, `oversize` a token of 4 MiB that is refused.
 
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -229,6 +229,27 @@ fn two_threads(issuer: &FakeIssuer) -> Outcome {
     })
 }
 
+/// The bare signature check on two threads: how far the machine itself goes. Two hardware threads of one core
+/// share its multipliers.
+fn raw_two_threads(issuer: &FakeIssuer) -> Outcome {
+    let plan = Plan { items: 4096, slice: 256, rounds: 63 };
+    let now = SystemClock::new().now().unwrap().as_unix();
+    let jwks = issuer.jwks();
+    let mut keys = jwks["keys"].as_array().unwrap().iter();
+    let raw = raw_key(keys.find(|jwk| jwk["kid"] == FakeIssuer::kid(Ours::Es256)).unwrap(), Ours::Es256);
+    let parts: Vec<(String, Vec<u8>)> = (0..plan.items)
+        .map(|at| {
+            let token = issuer.sign(Ours::Es256, &claims(now, at));
+            let (input, signature) = token.rsplit_once('.').unwrap();
+            (input.to_owned(), URL_SAFE_NO_PAD.decode(signature).unwrap())
+        })
+        .collect();
+    scale("raw_2threads", plan, |at| {
+        let (input, signature) = &parts[at];
+        raw.verify_sig(input.as_bytes(), signature).unwrap();
+    })
+}
+
 /// Rightly signed, and of 4 MiB.
 fn oversize(issuer: &FakeIssuer) -> Outcome {
     let plan = Plan { items: 1, slice: 8, rounds: 31 };
@@ -268,8 +289,9 @@ fn main() {
         let issuer = Arc::clone(&issuer);
         all.push(Box::new(move || case(name, ours, theirs, issuer)));
     }
-    let (shared, last) = (Arc::clone(&issuer), issuer);
+    let (shared, bare, last) = (Arc::clone(&issuer), Arc::clone(&issuer), issuer);
     all.push(Box::new(move || two_threads(&shared)));
+    all.push(Box::new(move || raw_two_threads(&bare)));
     all.push(Box::new(move || oversize(&last)));
     run("verify", all);
 }
