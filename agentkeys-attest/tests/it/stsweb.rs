@@ -9,7 +9,7 @@ use agentkeys_core::{
     Timestamp,
 };
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{ISSUED, NOW, STRANGER, World, claims, evidence, good_token, pins, told};
 
@@ -22,6 +22,10 @@ struct Case {
     rules: Vec<String>,
     /// Signed with this instead of RS256.
     algorithm: Option<String>,
+    /// A rule for the organization of the account,
+    organization: Option<String>,
+    /// and one for its organizational unit.
+    unit: Option<String>,
     /// Signed by `stranger`, whose keys have the same names.
     signer: Option<String>,
     /// The header's text instead of the usual one.
@@ -83,7 +87,13 @@ fn cases() -> Vec<Case> {
 async fn the_table_of_tokens() {
     let mut wrong = Vec::new();
     for case in cases() {
-        let world = World::new();
+        let mut world = World::new();
+        if let Some(organization) = &case.organization {
+            world.attestor = world.attestor.with_organization(organization.parse().unwrap());
+        }
+        if let Some(unit) = &case.unit {
+            world.attestor = world.attestor.with_unit(unit.parse().unwrap());
+        }
         let found = match world.attest(&case.token()).await {
             Ok(identity) => (Some(identity.agent().to_string()), None, String::new()),
             Err(error) => (None, Some(error.code().to_owned()), told(&error)),
@@ -330,3 +340,62 @@ async fn r9_given_keys_are_used_and_nothing_is_fetched() {
     assert_eq!(error.code(), "token_signature");
     assert!(world.http.requests().is_empty());
 }
+
+#[tokio::test]
+async fn r13_a_source_identity_is_a_fact_and_no_name() {
+    let world = World::new();
+    let mut claims = claims();
+    claims[STS]["source_identity"] = "ada@example.org".into();
+    let identity = world.attest(&ISSUED.sign(Algorithm::Es384, &claims)).await.unwrap();
+    assert_eq!(identity.facts()["source-identity"], "ada@example.org");
+    let without = world.attest(&good_token()).await.unwrap();
+    assert!(!without.facts().contains_key("source-identity"));
+    assert_eq!(identity.subject(), without.subject());
+}
+
+#[tokio::test]
+async fn l18_request_tags_come_only_where_they_are_asked_for_and_beside_the_identity() {
+    let world = World::new();
+    let mut claims = claims();
+    claims[STS]["request_tags"] = json!({ "job": "7", "Team": "red", "kubernetes-pod-name": "red-pod" });
+    let token = ISSUED.sign(Algorithm::Rs256, &claims);
+    let (identity, tags) = world.attestor.attest_with_request_tags(&evidence(&token)).await.unwrap();
+    // the same identity as without asking, in every part
+    assert_eq!(identity, world.attest(&token).await.unwrap());
+    assert_eq!(identity.agent().as_str(), "blue");
+    assert!(identity.facts().iter().all(|(name, value)| !format!("{name}{value}").contains("red")));
+    assert_eq!((tags.claimed("job"), tags.claimed("kubernetes-pod-name")), (Some("7"), Some("red-pod")));
+    assert_eq!((tags.claimed("team"), tags.claimed("Team"), tags.claimed("x")), (None, Some("red"), None));
+    assert_eq!(tags.iter().count(), 3);
+    assert!(!format!("{tags:?}").contains("red"), "{tags:?}");
+
+    let (_, none) = world.attestor.attest_with_request_tags(&evidence(&good_token())).await.unwrap();
+    assert_eq!(none.iter().count(), 0);
+}
+
+#[tokio::test]
+async fn l18_asking_for_request_tags_lets_nobody_in() {
+    let world = World::new();
+    let ask = async |token: &str| {
+        let refused = world.attestor.attest_with_request_tags(&evidence(token)).await;
+        refused.map(|(identity, _)| identity.agent().to_string()).map_err(|error| error.code())
+    };
+    for bad in [json!(["job"]), json!({ "job": 7 }), json!({ "job": "a", "JOB": "b" }), json!("job"), json!(null)] {
+        let mut claims = claims();
+        claims[STS]["request_tags"] = bad;
+        let token = ISSUED.sign(Algorithm::Rs256, &claims);
+        assert_eq!(ask(&token).await, Err("token_claims"));
+        // who does not ask does not care
+        assert!(world.attest(&token).await.is_ok());
+    }
+    for case in cases().iter().filter(|case| case.organization.is_none() && case.unit.is_none()) {
+        if let Some(refused) = &case.refused {
+            assert_eq!(ask(&case.token()).await.as_ref(), Err(&refused.as_str()), "{}", case.name);
+        }
+    }
+    let other = Evidence::new(EvidenceKind::from_static("oidc"), good_token()).unwrap();
+    let refused = world.attestor.attest_with_request_tags(&other).await;
+    assert!(matches!(refused, Err(AttestError::WrongKind)));
+}
+
+const STS: &str = "https://sts.amazonaws.com/";
