@@ -43,3 +43,4 @@
 pub mod aws;
 pub mod aws_stsweb;
 pub mod kubernetes;
+pub mod template;

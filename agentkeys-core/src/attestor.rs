@@ -10,6 +10,7 @@ use crate::error::ErrorKind;
 use crate::evidence::Evidence;
 use crate::identity::{AttestedIdentity, IdentityError, MAX_IDENTITY_AGE};
 use crate::kind::EvidenceKind;
+use crate::replay::ReplayError;
 use crate::verifier::VerifyError;
 
 /// Appraises one kind of evidence (RFC 9334).
@@ -166,21 +167,51 @@ pub enum AttestError {
     /// The clock.
     #[error(transparent)]
     Clock(#[from] ClockError),
+    /// The evidence is over.
+    #[error("the evidence has expired")]
+    Expired,
     /// What the evidence proves cannot be an identity.
     #[error("the evidence names no valid agent")]
     Identity(#[from] IdentityError),
     /// The evidence is not of the form that its kind has.
     #[error("the evidence is malformed: {0}")]
     Malformed(&'static str),
+    /// The evidence is signed for one place and would be checked at another. Both are names that this
+    /// host knows, never text of the evidence.
+    #[error("the evidence is signed for {signed_for}, and {would_call} would be called")]
+    Misdirected {
+        /// What its signature is for.
+        signed_for: String,
+        /// Who would be asked.
+        would_call: String,
+    },
     /// The evidence lacks something that it must have.
     #[error("the evidence has no {0}")]
     Missing(&'static str),
+    /// The evidence is not good yet.
+    #[error("the evidence is not valid yet")]
+    NotYetValid,
     /// The evidence is good and for somebody who is not let in here.
     #[error("the evidence is for another {0}")]
     Pin(&'static str),
+    /// Whoever can tell says that the evidence is not good.
+    #[error("the evidence is rejected: {0}")]
+    Rejected(&'static str),
+    /// It was used before, or nobody can tell.
+    #[error("the evidence cannot be used")]
+    Replay(#[from] ReplayError),
     /// The host gave two attestors for one kind.
     #[error("two attestors for one kind of evidence")]
     TwoAttestors,
+    /// Whoever can tell whether the evidence is good does not answer now.
+    #[error("the evidence cannot be judged now")]
+    Unavailable {
+        /// How long to wait before the next try.
+        retry_after: Duration,
+        /// What went wrong.
+        #[source]
+        source: Arc<dyn std::error::Error + Send + Sync>,
+    },
     /// Nobody here appraises evidence of this kind.
     #[error("no attestor for this kind of evidence")]
     UnknownKind,
@@ -199,17 +230,31 @@ impl AttestError {
         match self {
             Self::Clock(error) => error.kind(),
             Self::Identity(error) => error.kind(),
+            Self::Replay(error) => error.kind(),
             Self::Verify(error) => error.kind(),
-            Self::Malformed(_) | Self::Missing(_) | Self::UnknownKind | Self::WrongKind => ErrorKind::Invalid,
+            Self::Expired
+            | Self::Malformed(_)
+            | Self::Misdirected { .. }
+            | Self::Missing(_)
+            | Self::NotYetValid
+            | Self::Rejected(_)
+            | Self::UnknownKind
+            | Self::WrongKind => ErrorKind::Invalid,
             Self::Pin(_) => ErrorKind::Denied,
             Self::TwoAttestors => ErrorKind::Misconfigured,
+            Self::Unavailable { .. } => ErrorKind::Unavailable,
         }
     }
 
     /// How long to wait before the next try; none where trying again is of no use.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
-        if let Self::Verify(error) = self { error.retry_after() } else { None }
+        match self {
+            Self::Replay(error) => error.retry_after(),
+            Self::Unavailable { retry_after, .. } => Some(*retry_after),
+            Self::Verify(error) => error.retry_after(),
+            _ => None,
+        }
     }
 
     /// A stable code for logs and metrics.
@@ -217,11 +262,17 @@ impl AttestError {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Clock(_) => "clock",
+            Self::Expired => "evidence_expired",
             Self::Identity(_) => "evidence_identity",
             Self::Malformed(_) => "evidence_malformed",
+            Self::Misdirected { .. } => "evidence_misdirected",
             Self::Missing(_) => "evidence_incomplete",
+            Self::NotYetValid => "evidence_not_yet_valid",
             Self::Pin(_) => "evidence_pin",
+            Self::Rejected(_) => "evidence_rejected",
+            Self::Replay(error) => error.code(),
             Self::TwoAttestors => "two_attestors",
+            Self::Unavailable { .. } => "evidence_unjudged",
             Self::UnknownKind => "evidence_kind_unknown",
             Self::Verify(error) => error.code(),
             Self::WrongKind => "evidence_kind_wrong",

@@ -54,6 +54,7 @@ mod keys;
 mod kind;
 mod minter;
 mod random;
+mod replay;
 mod secret;
 mod session;
 mod signer;
@@ -89,9 +90,15 @@ pub use minter::{
     ExtraClaims, MAX_MINTED_BYTES, MintError, MintRequest, Minter, RESERVED_CLAIMS, TokenLifetime,
 };
 pub use random::{Random, RandomError, SystemRandom};
+pub use replay::{
+    CHALLENGE_LIFETIME, Challenge, Challenges, MAX_CHALLENGE, MemoryReplayGuard, ReplayError, ReplayGuard,
+    UseId,
+};
 pub use secret::Secret;
 pub use session::{SESSION_AUDIENCE, SESSION_TYPE, SessionError, Sessions};
 pub use signer::{LocalSigner, SignError, TokenSigner};
 pub use spiffe::{SpiffeId, SpiffeIdError, TrustDomain};
 pub use token::Token;
-pub use verifier::{MAX_LIFETIME, NoClaims, Profile, SKEW, TokenType, VerifiedToken, Verifier, VerifyError};
+pub use verifier::{
+    MAX_LIFETIME, NoClaims, Profile, SKEW, TokenType, VerifiedToken, Verifier, VerifyError, claimed_issuer,
+};

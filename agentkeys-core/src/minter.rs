@@ -18,14 +18,15 @@ use crate::token::Token;
 
 /// Mints our own short-lived token for an attested identity.
 ///
-/// Takes nothing but an [`AttestedIdentity`] that is still current and whose name the platform attested
-/// (R41); the token never outlives it. Nothing of the evidence is copied: the claims are `iss`, `sub`,
+/// Takes nothing but an [`AttestedIdentity`] that is still current and, unless the host says otherwise,
+/// whose name the platform attested (R41); the token never outlives it. Nothing of the evidence is copied: the claims are `iss`, `sub`,
 /// `aud`, `iat`, `nbf`, `exp`, `jti` and the request's [`ExtraClaims`] (L24).
 #[derive(Clone, Debug)]
 pub struct Minter {
     issuer: Issuer,
     keys: KeyRing<Oidc>,
     header: Arc<str>,
+    self_asserted_too: bool,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
 }
@@ -36,7 +37,15 @@ impl Minter {
     pub fn new(issuer: Issuer, keys: KeyRing<Oidc>) -> Self {
         let header = header(keys.active(), "JWT");
         let (clock, random) = (Arc::new(SystemClock::new()), Arc::new(SystemRandom::new()));
-        Self { issuer, keys, header, clock, random }
+        Self { issuer, keys, header, self_asserted_too: false, clock, random }
+    }
+
+    /// Also for agents that named themselves: whoever may start one may then start it under any other's
+    /// name and get its tokens (W9). For hosts whose platform vouches for that in another way.
+    #[must_use]
+    pub const fn with_self_asserted_identities_accepted(mut self) -> Self {
+        self.self_asserted_too = true;
+        self
     }
 
     /// With another clock.
@@ -73,7 +82,13 @@ impl Minter {
     pub async fn mint(&self, identity: &AttestedIdentity, request: MintRequest) -> Result<Token, MintError> {
         let now = self.clock.now()?;
         let lifetime = request.lifetime;
-        let head = Head { issuer: &self.issuer, audience: &request.audience, header: &self.header, lifetime };
+        let head = Head {
+            issuer: &self.issuer,
+            audience: &request.audience,
+            header: &self.header,
+            lifetime,
+            self_asserted_too: self.self_asserted_too,
+        };
         sign(head, self.keys.active(), &*self.random, identity, request.extra, now).await
     }
 }
@@ -250,6 +265,7 @@ pub(crate) struct Head<'h> {
     /// Encoded, of the key that signs.
     pub(crate) header: &'h str,
     pub(crate) lifetime: TokenLifetime,
+    pub(crate) self_asserted_too: bool,
 }
 
 /// The one place where a token is put together: for OIDC and for sessions.
@@ -264,7 +280,7 @@ pub(crate) async fn sign(
     if !identity.is_current(now) {
         return Err(MintError::Expired);
     }
-    if identity.assurance() != Assurance::PlatformAttested {
+    if identity.assurance() != Assurance::PlatformAttested && !head.self_asserted_too {
         return Err(MintError::SelfAsserted);
     }
     let expires_at = now.plus(head.lifetime.0).min(identity.not_after());

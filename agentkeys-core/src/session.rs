@@ -27,6 +27,7 @@ pub struct Sessions {
     keys: KeyRing<Session>,
     audience: Audience,
     header: Arc<str>,
+    self_asserted_too: bool,
     verifier: Verifier,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
@@ -46,7 +47,17 @@ impl Sessions {
             .with_max_lifetime(MAX_SESSION);
         let header = header(keys.active(), SESSION_TYPE.as_str());
         let (clock, random) = (Arc::new(SystemClock::new()), Arc::new(SystemRandom::new()));
-        Ok(Self { issuer, keys, audience, header, verifier, clock, random })
+        let self_asserted_too = false;
+        Ok(Self { issuer, keys, audience, header, self_asserted_too, verifier, clock, random })
+    }
+
+    /// Also for agents that named themselves, as
+    /// [`Minter::with_self_asserted_identities_accepted`](crate::Minter::with_self_asserted_identities_accepted)
+    /// has it: a session keeps saying that they did.
+    #[must_use]
+    pub const fn with_self_asserted_identities_accepted(mut self) -> Self {
+        self.self_asserted_too = true;
+        self
     }
 
     /// With another clock.
@@ -79,7 +90,13 @@ impl Sessions {
             facts: identity.facts().clone(),
         };
         let extra = ExtraClaims::new().with(IDENTITY_CLAIM, claims)?;
-        let head = Head { issuer: &self.issuer, audience: &self.audience, header: &self.header, lifetime };
+        let head = Head {
+            issuer: &self.issuer,
+            audience: &self.audience,
+            header: &self.header,
+            lifetime,
+            self_asserted_too: self.self_asserted_too,
+        };
         let now = self.clock.now().map_err(MintError::from)?;
         let session = sign(head, self.keys.active(), &*self.random, identity, extra, now).await?;
         // what is issued must be verifiable, and the verifier reads less than a cloud does

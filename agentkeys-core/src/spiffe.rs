@@ -62,7 +62,7 @@ impl SpiffeId {
         if text.len() > MAX_SPIFFE_ID {
             return Err(SpiffeIdError::Length);
         }
-        let rest = text.strip_prefix("spiffe://").ok_or(SpiffeIdError::Scheme)?;
+        let rest = text.strip_prefix(SCHEME).ok_or(SpiffeIdError::Scheme)?;
         let (domain, path) = match rest.split_once('/') {
             Some((domain, path)) => (domain, Some(path)),
             None => (rest, None),
@@ -82,6 +82,12 @@ impl SpiffeId {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// Its path with the slash that begins it, or nothing where the ID names the trust domain itself.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.text.get(SCHEME.len() + self.trust_domain.0.len()..).unwrap_or_default()
     }
 
     /// Its trust domain.
@@ -115,6 +121,7 @@ pub enum SpiffeIdError {
     TrustDomain,
 }
 
+const SCHEME: &str = "spiffe://";
 const MAX_TRUST_DOMAIN: usize = 255;
 const MAX_SPIFFE_ID: usize = 2048;
 
@@ -126,7 +133,8 @@ mod tests {
     fn w28_spiffe_ids_are_read_by_the_standard() {
         let id = SpiffeId::parse("spiffe://example.org/agent/acme/blue").unwrap();
         assert_eq!(id.trust_domain().as_str(), "example.org");
-        assert!(SpiffeId::parse("spiffe://example.org").is_ok());
+        assert_eq!(id.path(), "/agent/acme/blue");
+        assert_eq!(SpiffeId::parse("spiffe://example.org").unwrap().path(), "");
         for bad in [
             "SPIFFE://example.org/a",
             "https://example.org/a",

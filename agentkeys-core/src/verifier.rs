@@ -164,7 +164,7 @@ impl Verifier {
         if !jwk.key().verifies(compact.signing_input(), &signature) {
             return Err(VerifyError::Signature);
         }
-        let (registered, claims) = claims::read(&payload, &self.audience)?;
+        let (registered, claims) = claims::read(&payload, self.audience.as_str())?;
         self.check_claims(registered, claims, now)
     }
 
@@ -172,7 +172,7 @@ impl Verifier {
     /// that does not even claim to be from this issuer causes no fetch (W16).
     fn keys_for(&self, token: &str) -> Result<&Arc<dyn KeySource>, VerifyError> {
         let payload = Compact::split(token)?.payload()?;
-        let (registered, NoClaims {}) = claims::read(&payload, &self.audience)?;
+        let (registered, NoClaims {}) = claims::read(&payload, self.audience.as_str())?;
         self.check_issuer(&registered)?;
         self.keys_of(&payload)
     }
@@ -183,7 +183,7 @@ impl Verifier {
         match &self.profile {
             Profile::Oidc { keys, .. } => Ok(keys),
             Profile::JwtSvid { bundles } => {
-                let (registered, NoClaims {}) = claims::read(payload, &self.audience)?;
+                let (registered, NoClaims {}) = claims::read(payload, self.audience.as_str())?;
                 let Text(subject) = registered.sub.ok_or(VerifyError::Missing("sub"))?;
                 let id = SpiffeId::parse(&subject).map_err(|_| VerifyError::Subject)?;
                 bundles.get(id.trust_domain()).ok_or(VerifyError::TrustDomain)
@@ -261,6 +261,20 @@ impl Verifier {
         let (subject, jti) = (subject.into_owned(), jti.map(|Text(jti)| jti.into_owned()));
         Ok(VerifiedToken { subject, expires_at, issued_at, jti, claims })
     }
+}
+
+/// The `iss` that a token claims, nothing of it verified: only to choose among issuers that are configured.
+/// Nothing may be fetched from it, and it must not be shown (L10).
+///
+/// # Errors
+/// [`VerifyError`] where the token is malformed or has no `iss` that is one string.
+pub fn claimed_issuer(token: &str) -> Result<String, VerifyError> {
+    let payload = Compact::split(token)?.payload()?;
+    if !nesting_within(&payload) {
+        return Err(CompactError::TooDeep.into());
+    }
+    let (registered, NoClaims {}) = claims::read(&payload, "")?;
+    registered.iss.map(|Text(iss)| iss.into_owned()).ok_or(VerifyError::Missing("iss"))
 }
 
 /// The rules of one kind of issuer, and where its keys are. A profile only adds rules.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use aws_lc_rs::digest;
+use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa;
 use aws_lc_rs::signature::{
@@ -168,6 +169,27 @@ pub fn sha256(message: &[u8]) -> [u8; 32] {
     let mut out = [0; 32];
     out.copy_from_slice(digest::digest(&digest::SHA256, message).as_ref());
     out
+}
+
+/// A key of HMAC-SHA-256, for what this host writes to itself. No token's algorithm: JWS's HMAC cannot be
+/// spelled here.
+pub(crate) struct MacKey(hmac::Key);
+
+impl MacKey {
+    pub(crate) fn new(key: &[u8; 32]) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, key))
+    }
+
+    pub(crate) fn mac(&self, message: &[u8]) -> [u8; 32] {
+        let mut out = [0; 32];
+        out.copy_from_slice(hmac::sign(&self.0, message).as_ref());
+        out
+    }
+
+    /// In constant time.
+    pub(crate) fn verifies(&self, message: &[u8], mac: &[u8]) -> bool {
+        hmac::verify(&self.0, message, mac).is_ok()
+    }
 }
 
 /// The key is not one that can be used here.

@@ -8,7 +8,6 @@ use serde::de::{self, DeserializeOwned, DeserializeSeed, MapAccess, SeqAccess, V
 use super::VerifyError;
 use super::unique::{Names, Unique};
 use crate::clock::Timestamp;
-use crate::issuer::Audience;
 use crate::jose::Text;
 
 /// For tokens whose private claims nobody wants.
@@ -36,11 +35,11 @@ pub(super) struct Audiences {
     pub(super) has_ours: bool,
 }
 
-/// Reads registered and private claims in one pass over the JSON; `ours` is looked for in `aud`. A claim
+/// Reads registered and private claims in one pass over the JSON; the audience `ours` is looked for in `aud`. A claim
 /// that stands twice is refused, and so is a member of one that is read.
 pub(super) fn read<'p, C: DeserializeOwned>(
     payload: &'p [u8],
-    ours: &Audience,
+    ours: &str,
 ) -> Result<(Registered<'p>, C), VerifyError> {
     let text = std::str::from_utf8(payload).map_err(|_| VerifyError::Claims)?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
@@ -49,7 +48,7 @@ pub(super) fn read<'p, C: DeserializeOwned>(
     Ok(both)
 }
 
-struct Both<'o, C>(&'o Audience, PhantomData<C>);
+struct Both<'o, C>(&'o str, PhantomData<C>);
 
 impl<'de, C: DeserializeOwned> DeserializeSeed<'de> for Both<'_, C> {
     type Value = (Registered<'de>, C);
@@ -82,7 +81,7 @@ impl<'de, C: DeserializeOwned> Visitor<'de> for Both<'_, C> {
 /// The private claims of a map; takes the registered ones out in passing.
 struct Private<'r, 'de, A> {
     map: A,
-    ours: &'r Audience,
+    ours: &'r str,
     registered: &'r mut Registered<'de>,
     names: Names<'de>,
 }
@@ -130,7 +129,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for &mut Private<'_, 'de, A> {
 }
 
 /// Looks for our audience among those of a token.
-struct LookFor<'o>(&'o Audience);
+struct LookFor<'o>(&'o str);
 
 impl<'de> DeserializeSeed<'de> for LookFor<'_> {
     type Value = Audiences;
@@ -148,14 +147,14 @@ impl<'de> Visitor<'de> for LookFor<'_> {
     }
 
     fn visit_str<E: de::Error>(self, audience: &str) -> Result<Audiences, E> {
-        Ok(Audiences { count: 1, has_ours: audience == self.0.as_str() })
+        Ok(Audiences { count: 1, has_ours: audience == self.0 })
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Audiences, A::Error> {
         let mut found = Audiences { count: 0, has_ours: false };
         while let Some(Text(audience)) = seq.next_element()? {
             found.count += 1;
-            found.has_ours |= audience == self.0.as_str();
+            found.has_ours |= audience == self.0;
         }
         Ok(found)
     }
@@ -167,7 +166,7 @@ mod tests {
     use super::*;
 
     fn read<C: DeserializeOwned>(json: &[u8]) -> Result<(Registered<'_>, C), VerifyError> {
-        super::read(json, &Audience::parse("b").unwrap())
+        super::read(json, "b")
     }
 
     #[derive(Debug, Deserialize)]

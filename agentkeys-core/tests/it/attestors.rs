@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use agentkeys_core::{
     Assurance, AttestError, AttestedIdentity, Attestor, Attestors, ErrorKind, Evidence, EvidenceKind,
-    MAX_IDENTITY_AGE, VerifyError,
+    MAX_IDENTITY_AGE, ReplayError, VerifyError,
 };
 use async_trait::async_trait;
 
@@ -112,4 +112,20 @@ fn a_verifiers_verdict_keeps_its_kind_and_code_as_an_attestors() {
     let stale = agentkeys_core::KeyError::Stale { retry_after: Duration::from_secs(7) };
     let down = AttestError::from(VerifyError::from(stale));
     assert_eq!((down.kind(), down.retry_after()), (ErrorKind::Unavailable, Some(Duration::from_secs(7))));
+}
+
+#[test]
+fn a_replay_and_one_who_does_not_answer_keep_their_kind_code_and_wait() {
+    let replayed = AttestError::from(ReplayError::Replayed);
+    assert_eq!((replayed.kind(), replayed.code()), (ErrorKind::Invalid, "evidence_replayed"));
+    let full = AttestError::from(ReplayError::Full { retry_after: Duration::from_secs(3) });
+    assert_eq!((full.kind(), full.retry_after()), (ErrorKind::Unavailable, Some(Duration::from_secs(3))));
+    let source: Box<dyn std::error::Error + Send + Sync> = "down".into();
+    let down = AttestError::Unavailable { retry_after: Duration::from_secs(2), source: source.into() };
+    assert_eq!((down.kind(), down.retry_after()), (ErrorKind::Unavailable, Some(Duration::from_secs(2))));
+    let away = AttestError::Misdirected { signed_for: "a".into(), would_call: "b".into() };
+    assert_eq!(away.to_string(), "the evidence is signed for a, and b would be called");
+    for refused in [away, AttestError::Expired, AttestError::NotYetValid, AttestError::Rejected("x")] {
+        assert_eq!((refused.kind(), refused.retry_after()), (ErrorKind::Invalid, None), "{refused}");
+    }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const ROWS: &[&[&str]] = &[
     &["error", "secret", "clock", "random", "kind"],
     &["jose", "issuer", "identity", "http", "evidence", "token", "spiffe"],
-    &["keys", "discovery", "signer"],
+    &["keys", "discovery", "signer", "replay"],
     &["verifier", "attestor"],
     &["minter", "session"],
 ];

@@ -69,6 +69,8 @@ async fn w9_a_self_asserted_name_gets_no_token() {
         minter().mint(&identity_with(Assurance::SelfAsserted, NOW + 1000), request()).await.unwrap_err();
     assert!(matches!(refused, MintError::SelfAsserted));
     assert_eq!((refused.kind(), refused.code()), (ErrorKind::Denied, "identity_self_asserted"));
+    let told = minter().with_self_asserted_identities_accepted();
+    assert!(told.mint(&identity_with(Assurance::SelfAsserted, NOW + 1000), request()).await.is_ok());
 }
 
 #[tokio::test]

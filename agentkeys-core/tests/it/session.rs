@@ -119,6 +119,9 @@ async fn w9_no_session_for_a_self_asserted_or_expired_identity() {
     let refused = sessions.issue(&asserted, hour()).await.unwrap_err();
     assert!(matches!(refused, SessionError::Mint(MintError::SelfAsserted)));
     assert_eq!(refused.kind(), ErrorKind::Denied);
+    let told = sessions.clone().with_self_asserted_identities_accepted();
+    let session = told.issue(&asserted, hour()).await.unwrap();
+    assert_eq!(told.verify(session.expose()).await.unwrap().assurance(), Assurance::SelfAsserted);
     clock.advance(Duration::from_secs(1000));
     let refused = sessions.issue(&identity(), hour()).await.unwrap_err();
     assert!(matches!(refused, SessionError::Mint(MintError::Expired)));

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentkeys_core::jose::CompactError;
-use agentkeys_core::{Audience, ErrorKind, MAX_LIFETIME, NoClaims, SKEW, VerifyError};
+use agentkeys_core::jose::{Algorithm, CompactError};
+use agentkeys_core::{Audience, ErrorKind, MAX_LIFETIME, NoClaims, SKEW, VerifyError, claimed_issuer};
 use serde_json::{Value, json};
 
 use crate::support::*;
@@ -195,3 +195,23 @@ fn w21_two_verifiers_do_not_take_each_others_tokens() {
 }
 
 const HEADER: &str = r#"{"alg":"ES256","kid":"EC256_0","typ":"JWT"}"#;
+
+#[test]
+fn l10_the_issuer_that_a_token_claims_is_one_string() {
+    let claimed = |claims: Value| claimed_issuer(&sign(&claims));
+    assert_eq!(claimed(with("iss", "https://other.example")).unwrap(), "https://other.example");
+    // nothing is verified
+    let token = sign(&claims());
+    let (signed, _) = token.rsplit_once('.').unwrap();
+    assert_eq!(claimed_issuer(&format!("{signed}.AA")).unwrap(), fake().issuer().as_str());
+    refused!(claimed(without("iss")), VerifyError::Missing("iss"));
+    for iss in [json!(["https://a.example"]), json!(1), Value::Null] {
+        refused!(claimed(with("iss", iss)), VerifyError::Claims);
+    }
+    for bad in ["", "a", "a.b", "a.e30.c", "a.!.c"] {
+        assert!(claimed_issuer(bad).is_err(), "{bad}");
+    }
+    let deep = format!("{{\"iss\":\"a\",\"x\":{}{}}}", "[".repeat(99), "]".repeat(99));
+    let token = fake().sign_raw(Algorithm::Es256, "{\"alg\":\"ES256\"}", &deep);
+    refused!(claimed_issuer(&token), VerifyError::Malformed(CompactError::TooDeep));
+}
