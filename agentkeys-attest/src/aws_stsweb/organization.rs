@@ -124,9 +124,17 @@ mod tests {
             assert_eq!(OrgId::parse(good).unwrap().to_string(), good);
         }
         let long = format!("o-{}", "a".repeat(33));
-        for bad in
-            ["", "o-", "o-a1b2c3d4e", "O-a1b2c3d4e5", "o-A1b2c3d4e5", "o-a1b2c3d4e5/", "o-*", "a1b2c3d4e5", &long]
-        {
+        for bad in [
+            "",
+            "o-",
+            "o-a1b2c3d4e",
+            "O-a1b2c3d4e5",
+            "o-A1b2c3d4e5",
+            "o-a1b2c3d4e5/",
+            "o-*",
+            "a1b2c3d4e5",
+            &long,
+        ] {
             assert_eq!(OrgId::parse(bad), Err(OrganizationError::Organization), "{bad}");
         }
     }

@@ -6,11 +6,16 @@
     reason = "clippy lets tests do so, and not the functions that they share"
 )]
 
+mod cases;
 mod determinism;
 mod expiry;
 mod import_rows;
 mod leaks;
+mod oidc;
+mod oidc_keys;
+mod oidc_support;
 #[cfg(feature = "aws-sdk")]
 mod source;
 mod stsweb;
 mod support;
+mod vectors;
