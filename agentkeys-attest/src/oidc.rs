@@ -6,7 +6,7 @@
 //!
 //! ```
 //! # use std::sync::Arc;
-//! # use agentkeys_core::{Attestors, HttpClient};
+//! # use agentkeys_core::{Attestors, HttpClient, JwksUri};
 //! # use agentkeys_attest::oidc::{
 //! #     BearerTokenFile, GithubPins, KubernetesAgent, KubernetesPins, OidcAttestor, OidcIssuer, OidcKeys,
 //! # };
@@ -21,8 +21,8 @@
 //!     namespace: "agents".parse()?,
 //!     agent: KubernetesAgent::Pod { service_account: "agent".parse()?, suffix: "-pod".parse()? },
 //! };
-//! let keys = OidcKeys::at("https://kubernetes.default.svc/openid/v1/jwks".parse()?, cluster);
-//! let pods = OidcIssuer::kubernetes(pods, keys)?;
+//! let keys = JwksUri::parse("https://kubernetes.default.svc/openid/v1/jwks")?;
+//! let pods = OidcIssuer::kubernetes(pods, OidcKeys::at(keys, cluster))?;
 //!
 //! let builds = GithubPins {
 //!     issuer: "https://token.actions.githubusercontent.com".parse()?,

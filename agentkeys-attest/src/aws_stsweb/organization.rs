@@ -24,7 +24,7 @@ impl OrgId {
 }
 
 impl OuPath {
-    /// Reads one; at most 10 segments: the organization, its root and units five levels deep are seven.
+    /// Reads one, with at most eight units below the root; AWS allows five.
     ///
     /// # Errors
     /// [`OrganizationError::Unit`]; there are no wildcards.
@@ -158,6 +158,7 @@ mod tests {
             "/o-a1b2c3d4e5/r-ab12/",
             "o-a1b2c3d4e5/ou-ab12-11111111/",
             "r-ab12/o-a1b2c3d4e5/",
+            "x/r-ab12/",
             "o-a1b2c3d4e5/r-abc/",
             "o-a1b2c3d4e5/r-ab12/ou-ab12-1111111/",
             "o-a1b2c3d4e5/r-ab12/ou-abc-11111111/",

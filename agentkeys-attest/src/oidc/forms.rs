@@ -118,33 +118,23 @@ impl OidcIssuer {
     /// [`OidcPinsError`]: never for a namespace and a service account that Kubernetes takes.
     pub fn kubernetes(pins: KubernetesPins, keys: OidcKeys) -> Result<Self, OidcPinsError> {
         let KubernetesPins { issuer, audience, namespace, agent } = pins;
-        let mut required = RequiredClaims::none().and_the(
-            "namespace",
-            path("/kubernetes.io/namespace")?,
-            namespace.as_str(),
-        );
-        let agent = match agent {
+        let place = path("/kubernetes.io/namespace")?;
+        let required = RequiredClaims::none().and_the("namespace", place, namespace.as_str());
+        let (agent, required) = match agent {
             KubernetesAgent::Pod { service_account, suffix } => {
                 let subject = format!("system:serviceaccount:{namespace}:{service_account}");
                 let name = path("/kubernetes.io/serviceaccount/name")?;
-                required = required.and_the("service account", path("/sub")?, subject).and_the(
-                    "service account",
-                    name,
-                    service_account.as_str(),
-                );
-                AgentClaim::suffixed(path("/kubernetes.io/pod/name")?, suffix)
+                let required = required.and_the("service account", path("/sub")?, subject);
+                let required = required.and_the("service account", name, service_account.as_str());
+                (AgentClaim::suffixed(path("/kubernetes.io/pod/name")?, suffix), required)
             }
             KubernetesAgent::ServiceAccount => {
                 let template = format!("system:serviceaccount:{namespace}:{{agent}}");
-                AgentClaim::matching(path("/sub")?, Template::parse(&template)?)
+                (AgentClaim::matching(path("/sub")?, Template::parse(&template)?), required)
             }
         };
         let issuer = Self::new(OidcPins { issuer, audience, agent, required }, keys)?;
-        Ok(issuer.with_instance(path("/kubernetes.io/pod/uid")?).with_algorithms(&[
-            Algorithm::Rs256,
-            Algorithm::Es256,
-            Algorithm::Es384,
-        ]))
+        Ok(issuer.with_instance(path("/kubernetes.io/pod/uid")?).with_algorithms(OF_CLUSTERS))
     }
 
     /// A repository of GitHub.
@@ -172,7 +162,7 @@ impl OidcIssuer {
             .and_the("namespace", path("/namespace_id")?, namespace_id.to_string())
             .and_the("project", path("/project_id")?, project_id.to_string())
             // text, not a boolean
-            .and_the("kind of branch: it is not protected", path("/ref_protected")?, "true");
+            .and_the("ref_protected", path("/ref_protected")?, "true");
         let agent = AgentClaim::matching(path("/environment")?, Template::parse("{agent}")?);
         let issuer = Self::new(OidcPins { issuer, audience, agent, required }, keys)?;
         Ok(issuer.with_instance(path("/job_id")?).with_algorithms(&[Algorithm::Rs256]))
@@ -184,11 +174,7 @@ impl OidcIssuer {
     /// None that the pins could cause.
     pub fn gcp(pins: GcpPins, keys: OidcKeys) -> Result<Self, OidcPinsError> {
         let GcpPins { issuer, audience, project } = pins;
-        let required = RequiredClaims::none().and_the(
-            "account: its address is not verified",
-            path("/email_verified")?,
-            true,
-        );
+        let required = RequiredClaims::none().and_the("email_verified", path("/email_verified")?, true);
         let template = format!("{{agent}}@{project}.iam.gserviceaccount.com");
         let agent = AgentClaim::matching(path("/email")?, Template::parse(&template)?);
         let issuer = Self::new(OidcPins { issuer, audience, agent, required }, keys)?;
@@ -283,6 +269,10 @@ pub struct GcpProjectError;
 fn path(text: &str) -> Result<ClaimPath, OidcPinsError> {
     Ok(ClaimPath::parse(text)?)
 }
+
+/// What the API server signs with.
+/// <https://kubernetes.io/docs/tasks/configure-pod-container/configure-service-account/#service-account-issuer-discovery>
+const OF_CLUSTERS: &[Algorithm] = &[Algorithm::Rs256, Algorithm::Es256, Algorithm::Es384];
 
 const MAX_WORKFLOW: usize = 1024;
 

@@ -49,13 +49,16 @@ impl Drop for Folder {
     }
 }
 
+/// A path, and the `authorization` that came with it.
+type Asked = (String, Option<String>);
+
 /// An issuer on loopback behind TLS, with a CA of its own.
 struct Loopback {
     fake: FakeIssuer,
     ca: String,
-    /// What it wants to see as `authorization`, and what it was asked: path and authorization.
+    /// What it wants to see as `authorization`.
     wanted: Arc<Mutex<Option<String>>>,
-    asked: Arc<Mutex<Vec<(String, Option<String>)>>>,
+    asked: Arc<Mutex<Vec<Asked>>>,
 }
 
 impl Loopback {
@@ -81,7 +84,7 @@ impl Loopback {
         let fake = FakeIssuer::new(Issuer::parse(&url).unwrap());
         let keys = fake.issuer().jwks_url();
         let document = json!({ "issuer": url, "jwks_uri": keys }).to_string();
-        let (wanted, asked): (Arc<Mutex<Option<String>>>, Arc<Mutex<Vec<_>>>) = Default::default();
+        let (wanted, asked) = (Arc::<Mutex<Option<String>>>::default(), Arc::<Mutex<Vec<Asked>>>::default());
         let this = Self { ca: ca.pem(), wanted: wanted.clone(), asked: asked.clone(), fake };
         let keys = this.fake.jwks().to_string();
         let acceptor = TlsAcceptor::from(Arc::new(config));
@@ -126,7 +129,7 @@ impl Loopback {
         *self.wanted.lock().unwrap() = Some(format!("Bearer {token}"));
     }
 
-    fn asked(&self) -> Vec<(String, Option<String>)> {
+    fn asked(&self) -> Vec<Asked> {
         std::mem::take(&mut *self.asked.lock().unwrap())
     }
 
@@ -321,6 +324,11 @@ async fn l29_a_file_that_holds_no_token_sends_nothing() {
         assert_eq!(sent.1, format!("Bearer {}", good.trim_end()));
     }
     let before = http.requests().len();
+    let unreadable = [folder.0.join("absent"), folder.0.clone(), PathBuf::from("/dev/zero")];
+    for path in &unreadable {
+        let refused = send(path).await.unwrap_err();
+        assert!(told(&refused).contains("cannot be read"), "{refused:?}");
+    }
     let refusals = [
         folder.file("empty", ""),
         folder.file("newline", "\n"),
@@ -333,11 +341,8 @@ async fn l29_a_file_that_holds_no_token_sends_nothing() {
         folder.file("letters", "MARKED\u{e9}"),
         folder.file("large", "t".repeat(MAX_BEARER_TOKEN + 1)),
         folder.file("larger", format!("{}\n", "t".repeat(MAX_BEARER_TOKEN + 1))),
-        folder.0.join("absent"),
-        folder.0.clone(),
-        PathBuf::from("/dev/zero"),
     ];
-    for path in refusals {
+    for path in refusals.into_iter().chain(unreadable) {
         let refused = send(&path).await.unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Misconfigured);
         let shown = format!("{refused:?} {}", told(&refused));
