@@ -53,8 +53,11 @@ pub enum KubernetesAgent {
 /// Whose jobs pass: GitHub Actions, one workflow of one repository.
 /// <https://docs.github.com/en/actions/reference/security/oidc>
 ///
-/// The agent is the job's environment, which the repository's administrators define and guard; a job without
-/// one is refused. The instance is the run's number.
+/// The agent is the job's environment; a job without one is refused. The instance is the run's number.
+///
+/// # Precondition
+/// The pinned workflow names the environment itself. One that takes it from its inputs or from the event lets
+/// whoever may start it choose the agent, unless the environments are guarded by rules of their own.
 ///
 /// Owner and repository are pinned by number. Their names, which `sub`, `repository` and `repository_owner`
 /// hold, can be given up and taken by somebody else, so no name decides here but the workflow's, together
