@@ -283,7 +283,7 @@ async fn r13_a_source_identity_is_a_fact_and_no_name() {
 }
 
 #[tokio::test]
-async fn l18_request_tags_come_only_where_they_are_asked_for_and_beside_the_identity() {
+async fn w30_l18_request_tags_come_only_where_they_are_asked_for_and_beside_the_identity() {
     let world = World::new();
     let mut claims = claims();
     claims[STS]["request_tags"] = json!({ "job": "7", "Team": "red", "kubernetes-pod-name": "red-pod" });
