@@ -129,6 +129,16 @@ async fn l10_w16_a_token_of_an_issuer_that_is_not_configured_fetches_nothing() {
     let bytes = Evidence::new(OIDC, b"\xff\xfe".to_vec()).unwrap();
     assert_eq!(world.attestor.attest(&bytes).await.unwrap_err().code(), "evidence_malformed");
     assert!(world.http.requests().is_empty());
+
+    // nor is it tried with keys that are known already: the refusal is the same
+    world.attest(&good_token("pods")).await.unwrap();
+    for iss in ["https://evil.example", "https://", "", ISSUERS["gcp"].issuer().as_str()] {
+        let mut claims = TABLE.claims["pods"].clone();
+        claims["iss"] = iss.into();
+        let error = world.attest(&STRANGERS["pods"].sign(Algorithm::Rs256, &claims)).await.unwrap_err();
+        let expected = if iss.contains("google") { "token_signature" } else { "token_issuer" };
+        assert_eq!(error.code(), expected, "{iss}");
+    }
 }
 
 #[tokio::test]
