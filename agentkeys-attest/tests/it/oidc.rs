@@ -300,8 +300,8 @@ proptest! {
     #[test]
     fn w28_w29_w31_no_two_names_are_one_subject(
         template in "(/[a-z]{0,3}/|x:)(\\{tenant\\}/)?(\\{user\\}[/:])?(\\{type\\}/)?\\{agent\\}(/z)?",
-        a in "[a-bA.-]{1,3}(/[ab.]{1,3}){0,3}",
-        b in "[a-bA.-]{1,3}(/[ab.]{1,3}){0,3}",
+        a in "[ab](/(a|b|-|a\\.b)){3}",
+        b in "[ab](/(a|b|-|a\\.b)){3}",
     ) {
         let attestor = tenants(&template);
         // texts that often fit: the template's own, its fields filled in turn
