@@ -12,10 +12,13 @@ use agentkeys_core::EvidenceKind;
 
 mod attestor;
 mod claims;
+mod organization;
 #[cfg(feature = "aws-sdk")]
 mod source;
 
 pub use attestor::{StsWebAttestor, StsWebPins, StsWebPinsError};
+pub use claims::RequestTags;
+pub use organization::{OrgId, OrganizationError, OuPath};
 #[cfg(feature = "aws-sdk")]
 pub use source::{StsWebAlgorithm, StsWebLifetime, StsWebLifetimeError, StsWebSource};
 

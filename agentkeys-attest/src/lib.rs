@@ -3,6 +3,7 @@
 //! | module | evidence | who vouches |
 //! |---|---|---|
 //! | [`aws_stsweb`] | a JWT of the account's own STS (`sts:GetWebIdentityToken`) | EKS Pod Identity, through the session's tags |
+//! | [`oidc`] | a JWT of any OpenID Connect issuer: a Kubernetes cluster, GitHub Actions, GitLab, Google Cloud | that issuer, through the claims that are pinned |
 //! | [`spire`] | a JWT-SVID of the SPIFFE Workload API | SPIRE, by the workload's registration entry |
 //!
 //! Each has two halves that share nothing but the kind of their evidence: an
@@ -46,5 +47,6 @@
 pub mod aws;
 pub mod aws_stsweb;
 pub mod kubernetes;
+pub mod oidc;
 pub mod spire;
 pub mod template;

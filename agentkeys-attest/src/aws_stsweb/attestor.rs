@@ -8,9 +8,11 @@ use agentkeys_core::{
     VerifiedToken, Verifier,
 };
 use async_trait::async_trait;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::AWS_STSWEB;
-use super::claims::Claims;
+use super::claims::{Claims, RequestTags, StsClaims, Tags};
+use super::organization::{OrgId, OuPath};
 use crate::aws::{AccountId, ClusterArn, RoleArn};
 use crate::kubernetes::{Namespace, PodSuffix, ServiceAccount};
 
@@ -34,13 +36,16 @@ use crate::kubernetes::{Namespace, PodSuffix, ServiceAccount};
 /// Everything is pinned: the account's own issuer (R9), exactly one audience (L15), the role as `sub`
 /// with its path and partition (W12; a chained role that inherited the pod's tags is another `sub`, L19),
 /// the account, the cluster (W25), the namespace and the service account (R14). `request_tags` are never
-/// read (R12).
+/// read (R12), but where a host asks for them by name, and then they are a type of their own (L18).
+/// `source_identity` is a fact: the session has it, and whoever started the session wrote it.
 ///
 /// # Errors
 /// [`AttestError`]; `Pin` says which pin refuses, and nothing shows any part of the token.
 #[derive(Clone, Debug)]
 pub struct StsWebAttestor {
     pins: StsWebPins,
+    organization: Option<OrgId>,
+    unit: Option<OuPath>,
     http: Arc<dyn HttpClient>,
     keys: Option<Arc<dyn KeySource>>,
     clock: Arc<dyn Clock>,
@@ -64,7 +69,21 @@ impl StsWebAttestor {
         }
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let verifier = verifier(&pins, &http, None, &clock);
-        Ok(Self { pins, http, keys: None, clock, verifier })
+        Ok(Self { pins, organization: None, unit: None, http, keys: None, clock, verifier })
+    }
+
+    /// Only while the account is in this organization.
+    #[must_use]
+    pub fn with_organization(mut self, organization: OrgId) -> Self {
+        self.organization = Some(organization);
+        self
+    }
+
+    /// Only while the account is in this organizational unit or in one below it.
+    #[must_use]
+    pub fn with_unit(mut self, unit: OuPath) -> Self {
+        self.unit = Some(unit);
+        self
     }
 
     /// With these keys of the issuer instead of those that it publishes.
@@ -86,7 +105,55 @@ impl StsWebAttestor {
         self
     }
 
-    fn appraise(&self, token: &VerifiedToken<Claims>) -> Result<AttestedIdentity, AttestError> {
+    /// As [`Attestor::attest`], and beside the identity what the workload wrote into its token itself. None of
+    /// that is attested, and it decides nothing here.
+    ///
+    /// # Errors
+    /// [`AttestError`]; here `request_tags` that are doubled or not text are refused too.
+    pub async fn attest_with_request_tags(
+        &self,
+        evidence: &Evidence,
+    ) -> Result<(AttestedIdentity, RequestTags), AttestError> {
+        let verified = self.verify::<Tags>(evidence).await?;
+        let identity = self.appraise(&verified)?;
+        let tags = verified.into_claims().sts.and_then(|sts| sts.request_tags);
+        Ok((identity, RequestTags::new(tags.unwrap_or_default())))
+    }
+
+    async fn verify<T: DeserializeOwned>(
+        &self,
+        evidence: &Evidence,
+    ) -> Result<VerifiedToken<Claims<T>>, AttestError> {
+        if evidence.kind() != self.kind() {
+            return Err(AttestError::WrongKind);
+        }
+        let token = std::str::from_utf8(evidence.expose()).map_err(|_| AttestError::Malformed("not text"))?;
+        Ok(self.verifier.verify(token).await?)
+    }
+
+    fn check_organization<T>(&self, sts: &StsClaims<T>) -> Result<(), AttestError> {
+        if let Some(organization) = &self.organization {
+            let found = sts.org_id.as_deref().ok_or(AttestError::Missing("org_id"))?;
+            if found != organization.as_str() {
+                return Err(AttestError::Pin("organization"));
+            }
+        }
+        if let Some(unit) = &self.unit {
+            let found = sts.ou_path.as_ref().ok_or(AttestError::Missing("ou_path"))?.as_slice();
+            if found.is_empty() {
+                return Err(AttestError::Missing("ou_path"));
+            }
+            for path in found {
+                let path = OuPath::parse(path).map_err(|_| AttestError::Malformed("ou_path"))?;
+                if !unit.holds(&path) {
+                    return Err(AttestError::Pin("organizational unit"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn appraise<T>(&self, token: &VerifiedToken<Claims<T>>) -> Result<AttestedIdentity, AttestError> {
         let pins = &self.pins;
         let sub = token.subject();
         if sub != pins.role.as_str() {
@@ -100,6 +167,7 @@ impl StsWebAttestor {
         if sts.principal_id.as_deref().is_some_and(|principal| principal != sub) {
             return Err(AttestError::Malformed("principal_id is not the subject"));
         }
+        self.check_organization(sts)?;
         let tags = sts.principal_tags.as_ref().ok_or(AttestError::Missing("principal_tags"))?;
         let pod = tags.required("kubernetes-pod-name")?;
         let uid = tags.required("kubernetes-pod-uid")?;
@@ -139,6 +207,9 @@ impl StsWebAttestor {
         if let Some(region) = &sts.source_region {
             identity = identity.with_fact("region", region)?;
         }
+        if let Some(source_identity) = &sts.source_identity {
+            identity = identity.with_fact("source-identity", source_identity)?;
+        }
         Ok(identity)
     }
 }
@@ -150,11 +221,7 @@ impl Attestor for StsWebAttestor {
     }
 
     async fn attest(&self, evidence: &Evidence) -> Result<AttestedIdentity, AttestError> {
-        if evidence.kind() != self.kind() {
-            return Err(AttestError::WrongKind);
-        }
-        let token = std::str::from_utf8(evidence.expose()).map_err(|_| AttestError::Malformed("not text"))?;
-        self.appraise(&self.verifier.verify(token).await?)
+        self.appraise(&self.verify::<IgnoredAny>(evidence).await?)
     }
 }
 

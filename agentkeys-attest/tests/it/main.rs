@@ -6,10 +6,14 @@
     reason = "clippy lets tests do so, and not the functions that they share"
 )]
 
+mod cases;
 mod determinism;
 mod expiry;
 mod import_rows;
 mod leaks;
+mod oidc;
+mod oidc_keys;
+mod oidc_support;
 #[cfg(feature = "aws-sdk")]
 mod source;
 mod spire;
@@ -17,3 +21,4 @@ mod spire;
 mod spire_wire;
 mod stsweb;
 mod support;
+mod vectors;

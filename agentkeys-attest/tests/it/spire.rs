@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::stsweb::merge;
+use crate::cases::merge;
 use crate::support::{ISSUED, NOW, STRANGER, told};
 
 const TEMPLATE: &str = "/agent/{tenant}/{user}/{type}/{agent}";

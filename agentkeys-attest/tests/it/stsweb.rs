@@ -8,74 +8,18 @@ use agentkeys_core::{
     Assurance, AttestError, Attestor as _, Attestors, ErrorKind, Evidence, EvidenceKind, StaticKeys,
     Timestamp,
 };
-use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::cases::{Case, assert_sound};
 use crate::support::{ISSUED, NOW, STRANGER, World, claims, evidence, good_token, pins, told};
 
-/// One row of `tests/data/stsweb-cases.json`: a good token, changed, and what becomes of it.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Case {
-    name: String,
-    /// The numbers of the requirements and weaknesses that the row is for.
-    rules: Vec<String>,
-    /// Signed with this instead of RS256.
-    algorithm: Option<String>,
-    /// Signed by `stranger`, whose keys have the same names.
-    signer: Option<String>,
-    /// The header's text instead of the usual one.
-    header: Option<String>,
-    /// A merge patch (RFC 7396) to the claims.
-    patch: Option<Value>,
-    /// Then a piece of the claims' text and what stands there instead, to write what no serialiser would.
-    replace: Option<(String, String)>,
-    /// The agent that it proves.
-    agent: Option<String>,
-    /// Or the code of its refusal,
-    refused: Option<String>,
-    /// and how the refusal's text ends.
-    detail: Option<String>,
+/// One row of `tests/data/stsweb-cases.json` as a token.
+pub(crate) fn token(case: &Case) -> String {
+    let signer = if case.signer.is_some() { &*STRANGER } else { &*ISSUED };
+    case.token(signer, &claims())
 }
 
-impl Case {
-    fn token(&self) -> String {
-        let algorithm = Algorithm::from_name(self.algorithm.as_deref().unwrap_or("RS256")).unwrap();
-        let signer = if self.signer.is_some() { &*STRANGER } else { &*ISSUED };
-        let kid = agentkeys_core::testing::FakeIssuer::kid(algorithm);
-        let usual = format!(r#"{{"alg":"{algorithm}","kid":"{kid}","typ":"JWT"}}"#);
-        let mut claims = claims();
-        if let Some(patch) = &self.patch {
-            merge(&mut claims, patch);
-        }
-        let mut text = claims.to_string();
-        if let Some((old, new)) = &self.replace {
-            assert!(text.contains(old.as_str()), "{}: {old} is not in the claims", self.name);
-            text = text.replace(old, new);
-        }
-        signer.sign_raw(algorithm, self.header.as_deref().unwrap_or(&usual), &text)
-    }
-}
-
-pub(crate) fn merge(target: &mut Value, patch: &Value) {
-    let Value::Object(members) = patch else {
-        *target = patch.clone();
-        return;
-    };
-    if !target.is_object() {
-        *target = Value::Object(serde_json::Map::new());
-    }
-    let object = target.as_object_mut().unwrap();
-    for (name, value) in members {
-        if value.is_null() {
-            object.remove(name);
-        } else {
-            merge(object.entry(name.clone()).or_insert(Value::Null), value);
-        }
-    }
-}
-
-fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     serde_json::from_str(include_str!("../data/stsweb-cases.json")).unwrap()
 }
 
@@ -83,8 +27,14 @@ fn cases() -> Vec<Case> {
 async fn the_table_of_tokens() {
     let mut wrong = Vec::new();
     for case in cases() {
-        let world = World::new();
-        let found = match world.attest(&case.token()).await {
+        let mut world = World::new();
+        if let Some(organization) = &case.organization {
+            world.attestor = world.attestor.with_organization(organization.parse().unwrap());
+        }
+        if let Some(unit) = &case.unit {
+            world.attestor = world.attestor.with_unit(unit.parse().unwrap());
+        }
+        let found = match world.attest(&token(&case)).await {
             Ok(identity) => (Some(identity.agent().to_string()), None, String::new()),
             Err(error) => (None, Some(error.code().to_owned()), told(&error)),
         };
@@ -99,18 +49,7 @@ async fn the_table_of_tokens() {
 
 #[test]
 fn the_table_refuses_far_more_than_it_lets_in_and_says_why() {
-    let cases = cases();
-    let mut names: Vec<_> = cases.iter().map(|case| case.name.as_str()).collect();
-    names.sort_unstable();
-    names.dedup();
-    assert_eq!(names.len(), cases.len(), "two rows of one name");
-    for case in &cases {
-        assert!(!case.rules.is_empty(), "{}", case.name);
-        assert!(case.agent.is_some() != case.refused.is_some(), "{}", case.name);
-        assert!(case.patch.is_some() as u8 + case.replace.is_some() as u8 <= 1, "{}", case.name);
-    }
-    let good = cases.iter().filter(|case| case.agent.is_some()).count();
-    assert!(good * 5 < cases.len(), "{good} of {}", cases.len());
+    assert_sound(&cases());
 }
 
 #[tokio::test]
@@ -330,3 +269,64 @@ async fn r9_given_keys_are_used_and_nothing_is_fetched() {
     assert_eq!(error.code(), "token_signature");
     assert!(world.http.requests().is_empty());
 }
+
+#[tokio::test]
+async fn r13_a_source_identity_is_a_fact_and_no_name() {
+    let world = World::new();
+    let mut claims = claims();
+    claims[STS]["source_identity"] = "ada@example.org".into();
+    let identity = world.attest(&ISSUED.sign(Algorithm::Es384, &claims)).await.unwrap();
+    assert_eq!(identity.facts()["source-identity"], "ada@example.org");
+    let without = world.attest(&good_token()).await.unwrap();
+    assert!(!without.facts().contains_key("source-identity"));
+    assert_eq!(identity.subject(), without.subject());
+}
+
+#[tokio::test]
+async fn w30_l18_request_tags_come_only_where_they_are_asked_for_and_beside_the_identity() {
+    let world = World::new();
+    let mut claims = claims();
+    claims[STS]["request_tags"] = json!({ "job": "7", "Team": "red", "kubernetes-pod-name": "red-pod" });
+    let token = ISSUED.sign(Algorithm::Rs256, &claims);
+    let (identity, tags) = world.attestor.attest_with_request_tags(&evidence(&token)).await.unwrap();
+    // the same identity as without asking, in every part
+    assert_eq!(identity, world.attest(&token).await.unwrap());
+    assert_eq!(identity.agent().as_str(), "blue");
+    assert!(identity.facts().iter().all(|(name, value)| !format!("{name}{value}").contains("red")));
+    assert_eq!((tags.claimed("job"), tags.claimed("kubernetes-pod-name")), (Some("7"), Some("red-pod")));
+    assert_eq!((tags.claimed("team"), tags.claimed("Team"), tags.claimed("x")), (None, Some("red"), None));
+    assert_eq!(tags.iter().count(), 3);
+    assert!(!format!("{tags:?}").contains("red"), "{tags:?}");
+
+    let (_, none) = world.attestor.attest_with_request_tags(&evidence(&good_token())).await.unwrap();
+    assert_eq!(none.iter().count(), 0);
+}
+
+#[tokio::test]
+async fn l18_asking_for_request_tags_lets_nobody_in() {
+    let world = World::new();
+    let ask = async |token: &str| {
+        let refused = world.attestor.attest_with_request_tags(&evidence(token)).await;
+        refused.map(|(identity, _)| identity.agent().to_string()).map_err(|error| error.code())
+    };
+    for bad in
+        [json!(["job"]), json!({ "job": 7 }), json!({ "job": "a", "JOB": "b" }), json!("job"), json!(null)]
+    {
+        let mut claims = claims();
+        claims[STS]["request_tags"] = bad;
+        let token = ISSUED.sign(Algorithm::Rs256, &claims);
+        assert_eq!(ask(&token).await, Err("token_claims"));
+        // who does not ask does not care
+        assert!(world.attest(&token).await.is_ok());
+    }
+    for case in cases().iter().filter(|case| case.organization.is_none() && case.unit.is_none()) {
+        if let Some(refused) = &case.refused {
+            assert_eq!(ask(&token(case)).await.as_ref(), Err(&refused.as_str()), "{}", case.name);
+        }
+    }
+    let other = Evidence::new(EvidenceKind::from_static("oidc"), good_token()).unwrap();
+    let refused = world.attestor.attest_with_request_tags(&other).await;
+    assert!(matches!(refused, Err(AttestError::WrongKind)));
+}
+
+const STS: &str = "https://sts.amazonaws.com/";
