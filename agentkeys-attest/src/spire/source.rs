@@ -134,10 +134,11 @@ mod tests {
             id: Option<&SpiffeId>,
         ) -> Result<Secret<String>, AgentFailure> {
             let asked = (audience.to_string(), id.map(ToString::to_string));
-            let mut so_far = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-            so_far.push(asked);
-            assert!(so_far.len() < 50, "asked without end");
-            drop(so_far);
+            {
+                let mut so_far = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+                so_far.push(asked);
+                assert!(so_far.len() < 50, "asked without end");
+            }
             let answer = self.answers.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
             match answer {
                 Some(answer) => answer.map(Secret::new),
