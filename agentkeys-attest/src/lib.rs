@@ -2,6 +2,7 @@
 //!
 //! | module | evidence | who vouches |
 //! |---|---|---|
+//! | [`aws_sts`] | a presigned request to STS (`sts:GetCallerIdentity`) | AWS, for the role; for the session's name nobody |
 //! | [`aws_stsweb`] | a JWT of the account's own STS (`sts:GetWebIdentityToken`) | EKS Pod Identity, through the session's tags |
 //!
 //! Each has two halves that share nothing but the kind of their evidence: an
@@ -39,8 +40,10 @@
 //!
 //! # Features
 //! - `aws-sdk` (default): `aws_stsweb::StsWebSource`, over aws-sdk-sts. Attesting does not need it.
+//! - `aws-sigv4` (default): `aws_sts::AwsStsSource`, over aws-sigv4. Attesting does not need it.
 
 pub mod aws;
+pub mod aws_sts;
 pub mod aws_stsweb;
 pub mod kubernetes;
 pub mod template;

@@ -6,6 +6,12 @@
     reason = "clippy lets tests do so, and not the functions that they share"
 )]
 
+mod aws_sts;
+mod aws_sts_loopback;
+#[cfg(feature = "aws-sigv4")]
+mod aws_sts_source;
+mod aws_sts_support;
+mod aws_sts_table;
 mod determinism;
 mod expiry;
 mod import_rows;
