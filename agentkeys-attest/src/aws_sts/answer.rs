@@ -173,7 +173,7 @@ fn tokens(text: &str) -> Result<Vec<Token>, &'static str> {
         }
         match event {
             Event::Eof => return Ok(tokens),
-            Event::Decl(_) if seen == 1 => {}
+            Event::Decl(declaration) if seen == 1 && DECLARATIONS.contains(&&*declaration) => {}
             Event::Start(start) => {
                 let expected: &[_] = if tokens.is_empty() { &[("xmlns", NAMESPACE)] } else { &[] };
                 check_attributes(&start, expected)?;
@@ -208,6 +208,7 @@ fn check_attributes(start: &BytesStart<'_>, expected: &[(&str, &str)]) -> Result
 /// <https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html>
 const NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
 const MEDIA_TYPES: [&str; 2] = ["text/xml", "application/xml"];
+const DECLARATIONS: [&[u8]; 2] = [br#"xml version="1.0""#, br#"xml version="1.0" encoding="UTF-8""#];
 const MAX_EVENTS: usize = 64;
 
 /// <https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html>

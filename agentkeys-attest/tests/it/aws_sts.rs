@@ -230,7 +230,7 @@ async fn l8_with_challenges_only_what_was_signed_for_one_passes_and_once() {
 }
 
 #[tokio::test]
-async fn w4_l28_an_sts_that_cannot_answer_is_no_refusal_and_says_when_to_come_back() {
+async fn w4_an_sts_that_cannot_answer_is_no_refusal_and_says_when_to_come_back() {
     let answer = |status, retry: Option<&str>| {
         let headers = retry.map(|text| ("retry-after".to_owned(), text.to_owned()));
         HttpResponse::new(status, headers.into_iter().collect(), "")

@@ -283,8 +283,10 @@ pub(crate) fn endpoint(text: &str) -> StsEndpoint {
         "fips" => StsEndpoint::fips(region).unwrap(),
         "dual-stack" => StsEndpoint::dual_stack(region).unwrap(),
         "fips-dual-stack" => StsEndpoint::fips_dual_stack(region).unwrap(),
-        "global" => StsEndpoint::global(),
-        _ => panic!("{text}"),
+        other => {
+            assert_eq!(other, "global");
+            StsEndpoint::global()
+        }
     }
 }
 
