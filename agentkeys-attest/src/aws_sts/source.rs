@@ -1,9 +1,10 @@
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use agentkeys_core::{Audience, Clock, Evidence, EvidenceSource, SourceError, SystemClock};
+use agentkeys_core::{Audience, Clock, Evidence, EvidenceSource, SourceError, SystemClock, Timestamp};
 use async_trait::async_trait;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
@@ -25,8 +26,10 @@ use crate::aws::StsEndpoint;
 ///
 /// # Contract
 /// As [`EvidenceSource`]'s: one audience and one endpoint, fixed here (W23), good for one minute unless told
-/// otherwise. The verifier must have the same endpoint among its own. Each call signs anew, and each piece
-/// of evidence is taken once.
+/// otherwise. The verifier must have the same endpoint among its own. Each call asks for credentials and
+/// signs anew, because each piece of evidence is taken once. A signature tells seconds apart and no less, so
+/// what is signed in a second that is taken already is dated one ahead: this source and its clones sign one
+/// piece a second in the long run and 10 at once, and two sources with one session can sign the same.
 ///
 /// # Security
 /// Whoever holds the evidence can present it, at the verifier of its audience and nowhere else. It holds the
@@ -41,6 +44,8 @@ pub struct AwsStsSource {
     credentials: SharedCredentialsProvider,
     lifetime: AwsStsLifetime,
     clock: Arc<dyn Clock>,
+    /// The date of what was signed last.
+    latest: Arc<AtomicU64>,
 }
 
 impl AwsStsSource {
@@ -54,7 +59,8 @@ impl AwsStsSource {
     ) -> Self {
         let (credentials, lifetime) =
             (SharedCredentialsProvider::new(credentials), AwsStsLifetime::default());
-        Self { endpoint, audience, credentials, lifetime, clock: Arc::new(SystemClock::new()) }
+        let (clock, latest) = (Arc::new(SystemClock::new()), Arc::default());
+        Self { endpoint, audience, credentials, lifetime, clock, latest }
     }
 
     /// Good for `lifetime`.
@@ -111,8 +117,7 @@ impl AwsStsSource {
         url: &str,
         headers: Vec<(&str, &str)>,
     ) -> Result<SigningInstructions, SourceError> {
-        let now = self.clock.now().map_err(|_| misconfigured("the clock is not set"))?;
-        let now = now.to_system_time().ok_or_else(|| misconfigured("the clock is not set"))?;
+        let date = self.date()?.to_system_time().ok_or_else(|| misconfigured("the clock is not set"))?;
         let mut settings = SigningSettings::default();
         settings.signature_location = SignatureLocation::QueryParams;
         settings.expires_in = Some(Duration::from_secs(self.lifetime.0));
@@ -122,7 +127,7 @@ impl AwsStsSource {
             .identity(&identity)
             .region(self.endpoint.region().as_str())
             .name(SERVICE)
-            .time(now)
+            .time(date)
             .settings(settings)
             .build()
             .map_err(|_| unsigned())?
@@ -130,6 +135,19 @@ impl AwsStsSource {
         let request = SignableRequest::new("GET", url, headers.into_iter(), SignableBody::Bytes(&[]))
             .map_err(|_| unsigned())?;
         Ok(sign(request, &parameters).map_err(|_| unsigned())?.into_parts().0)
+    }
+
+    /// Now, or the first second behind it that nothing was signed in.
+    fn date(&self) -> Result<Timestamp, SourceError> {
+        let now = self.clock.now().map_err(|_| misconfigured("the clock is not set"))?;
+        let free = |latest: u64| {
+            let date = now.as_unix().max(latest.saturating_add(1));
+            (date < now.plus(MAX_AHEAD).as_unix()).then_some(date)
+        };
+        match self.latest.fetch_update(Ordering::SeqCst, Ordering::SeqCst, free) {
+            Ok(latest) => Ok(Timestamp::from_unix(now.as_unix().max(latest.saturating_add(1)))),
+            Err(_) => Err(SourceError::Unavailable(Box::new(NotNow("too much was signed in these seconds")))),
+        }
     }
 }
 
@@ -178,17 +196,17 @@ impl Default for AwsStsLifetime {
 #[error("the evidence lives 1 to 300 seconds")]
 pub struct AwsStsLifetimeError;
 
-/// What is kept of the credentials provider's error.
+/// Why evidence cannot be had now, and all that is kept of the credentials provider's error.
 #[derive(Debug)]
-struct NoCredentials(&'static str);
+struct NotNow(&'static str);
 
-impl fmt::Display for NoCredentials {
+impl fmt::Display for NotNow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0)
     }
 }
 
-impl Error for NoCredentials {}
+impl Error for NotNow {}
 
 fn misconfigured(what: &'static str) -> SourceError {
     SourceError::Misconfigured { what, source: None }
@@ -201,8 +219,11 @@ fn refusal(error: &CredentialsError) -> SourceError {
             misconfigured("the AWS credentials are not set up rightly")
         }
         CredentialsError::ProviderTimedOut(_) => {
-            SourceError::Unavailable(Box::new(NoCredentials("the credentials provider takes too long")))
+            SourceError::Unavailable(Box::new(NotNow("the credentials provider takes too long")))
         }
-        _ => SourceError::Unavailable(Box::new(NoCredentials("the credentials provider fails"))),
+        _ => SourceError::Unavailable(Box::new(NotNow("the credentials provider fails"))),
     }
 }
+
+/// How far ahead of the clock is dated; verifiers allow 30 seconds, and clocks differ.
+const MAX_AHEAD: Duration = Duration::from_secs(10);

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use agentkeys_attest::aws_sts::{AWS_STS, AwsStsLifetime, AwsStsSource};
 use agentkeys_core::testing::ManualClock;
@@ -71,6 +72,24 @@ async fn the_longest_and_the_shortest_life_are_let_in_and_no_other_can_be_asked_
     }
 }
 
+/// One after the other in one second, each is another and each is let in; then it is enough for now.
+#[tokio::test]
+async fn w8_no_two_pieces_of_evidence_of_a_source_are_the_same() {
+    let world = World::new();
+    let source = source(credentials(), world.clock.clone());
+    for _ in 0..10 {
+        assert!(world.attestor.attest(&source.clone().fetch().await.unwrap()).await.is_ok());
+    }
+    let error = source.fetch().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert_eq!(told(&error), "the platform does not answer: too much was signed in these seconds");
+    world.clock.advance(Duration::from_secs(1));
+    assert!(world.attestor.attest(&source.fetch().await.unwrap()).await.is_ok());
+    assert!(source.fetch().await.is_err());
+    world.clock.advance(Duration::from_secs(3600));
+    assert!(world.attestor.attest(&source.fetch().await.unwrap()).await.is_ok());
+}
+
 #[derive(Debug)]
 struct Failing(fn() -> CredentialsError);
 
@@ -97,7 +116,7 @@ async fn every_failure_says_what_to_do_and_shows_nothing() {
             "evidence cannot be had: the AWS credentials are not set up rightly",
         ),
         (
-            Failing(|| CredentialsError::provider_timed_out(std::time::Duration::from_secs(1))),
+            Failing(|| CredentialsError::provider_timed_out(Duration::from_secs(1))),
             ErrorKind::Unavailable,
             "the platform does not answer: the credentials provider takes too long",
         ),
