@@ -117,7 +117,7 @@ impl Subject {
             if byte.is_ascii_alphanumeric() || b"._-:".contains(&byte) {
                 text.push(char::from(byte));
             } else {
-                text.push_str(&format!("%{byte:02X}"));
+                text.extend(['%', hex(byte >> 4), hex(byte & 15)]);
             }
         }
         text.extend(["/", tenant, "/", agent]);
@@ -129,6 +129,11 @@ impl Subject {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// The upper-case digit of half a byte.
+const fn hex(nibble: u8) -> char {
+    (if nibble < 10 { b'0' + nibble } else { b'A' + nibble - 10 }) as char
 }
 
 impl fmt::Display for Subject {

@@ -12,6 +12,6 @@ pub use crypto::{EcKeyPair, KeyRejected, PublicKey, sha256};
 pub use json::MAX_NESTING;
 pub use jwk::{Jwk, JwkError, KeyId, KeySet, KeySetError, MAX_KEY_SET_BYTES, MAX_KEYS, PublicJwk};
 
-pub(crate) use compact::{append_segment, decode_segment, encode_segment};
+pub(crate) use compact::{MAX_SIGNATURE, append_segment, decode_segment, encode_segment};
 pub(crate) use crypto::MacKey;
 pub(crate) use json::{Text, is_object, nesting_within};

@@ -1,9 +1,11 @@
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
+use smallvec::SmallVec;
 
 use crate::clock::{Clock, ClockError, SystemClock, Timestamp};
 use crate::error::ErrorKind;
@@ -16,11 +18,18 @@ use crate::secret::Secret;
 use crate::signer::{SignError, TokenSigner};
 use crate::token::Token;
 
+mod jti;
+
+use jti::Jtis;
+pub(crate) use jti::{Jti, one as one_jti};
+
 /// Mints our own short-lived token for an attested identity.
 ///
 /// Takes nothing but an [`AttestedIdentity`] that is still current and, unless the host says otherwise,
 /// whose name the platform attested (R41); the token never outlives it. Nothing of the evidence is copied: the claims are `iss`, `sub`,
 /// `aud`, `iat`, `nbf`, `exp`, `jti` and the request's [`ExtraClaims`] (L24).
+///
+/// It draws random bits for some tokens ahead: a process that forks builds its minter anew.
 #[derive(Clone, Debug)]
 pub struct Minter {
     issuer: Issuer,
@@ -28,7 +37,7 @@ pub struct Minter {
     header: Arc<str>,
     self_asserted_too: bool,
     clock: Arc<dyn Clock>,
-    random: Arc<dyn Random>,
+    jtis: Arc<Jtis>,
 }
 
 impl Minter {
@@ -36,8 +45,9 @@ impl Minter {
     #[must_use]
     pub fn new(issuer: Issuer, keys: KeyRing<Oidc>) -> Self {
         let header = header(keys.active(), "JWT");
-        let (clock, random) = (Arc::new(SystemClock::new()), Arc::new(SystemRandom::new()));
-        Self { issuer, keys, header, self_asserted_too: false, clock, random }
+        let (clock, jtis) =
+            (Arc::new(SystemClock::new()), Arc::new(Jtis::new(Arc::new(SystemRandom::new()))));
+        Self { issuer, keys, header, self_asserted_too: false, clock, jtis }
     }
 
     /// Also for agents that named themselves: whoever may start one may then start it under any other's
@@ -58,7 +68,7 @@ impl Minter {
     /// With another source of `jti`s.
     #[must_use]
     pub fn with_random(mut self, random: Arc<dyn Random>) -> Self {
-        self.random = random;
+        self.jtis = Arc::new(Jtis::new(random));
         self
     }
 
@@ -89,7 +99,7 @@ impl Minter {
             lifetime,
             self_asserted_too: self.self_asserted_too,
         };
-        sign(head, self.keys.active(), &*self.random, identity, request.extra, now).await
+        sign(head, self.keys.active(), self.jtis.draw()?, identity, request.extra, now).await
     }
 }
 
@@ -147,7 +157,8 @@ impl TokenLifetime {
 /// them unread; it only keeps the reserved names for itself.
 #[derive(Clone, Default)]
 pub struct ExtraClaims {
-    names: Vec<String>,
+    /// Where the name of each is, quotes included.
+    names: SmallVec<[Range<usize>; 4]>,
     /// The members as they are signed, a comma before each.
     json: Vec<u8>,
 }
@@ -165,23 +176,33 @@ impl ExtraClaims {
     /// [`MintError::ReservedClaim`] for a name in [`RESERVED_CLAIMS`] or one that is there already;
     /// [`MintError::Claim`] where the value cannot be JSON.
     pub fn with(mut self, name: &str, value: impl Serialize) -> Result<Self, MintError> {
-        if RESERVED_CLAIMS.contains(&name) || name.is_empty() || self.names.iter().any(|known| known == name)
-        {
+        if RESERVED_CLAIMS.contains(&name) || name.is_empty() {
             return Err(MintError::ReservedClaim);
         }
         self.json.reserve(CLAIMS_ROOM);
         self.json.push(b',');
+        let begin = self.json.len();
         serde_json::to_writer(&mut self.json, name).map_err(|_| MintError::Claim)?;
+        let name = begin..self.json.len();
+        // one writer writes a name in one way
+        if self.names().any(|known| self.json.get(name.clone()) == Some(known)) {
+            return Err(MintError::ReservedClaim);
+        }
         self.json.push(b':');
         serde_json::to_writer(&mut self.json, &value).map_err(|_| MintError::Claim)?;
-        self.names.push(name.to_owned());
+        self.names.push(name);
         Ok(self)
+    }
+
+    fn names(&self) -> impl Iterator<Item = &[u8]> {
+        self.names.iter().filter_map(|name| self.json.get(name.clone()))
     }
 }
 
 impl fmt::Debug for ExtraClaims {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ExtraClaims").field("names", &self.names).finish_non_exhaustive()
+        let names: Vec<_> = self.names().map(String::from_utf8_lossy).collect();
+        f.debug_struct("ExtraClaims").field("names", &names).finish_non_exhaustive()
     }
 }
 
@@ -272,7 +293,7 @@ pub(crate) struct Head<'h> {
 pub(crate) async fn sign(
     head: Head<'_>,
     signer: &dyn TokenSigner,
-    random: &dyn Random,
+    jti: Jti,
     identity: &AttestedIdentity,
     extra: ExtraClaims,
     now: Timestamp,
@@ -284,8 +305,6 @@ pub(crate) async fn sign(
         return Err(MintError::SelfAsserted);
     }
     let expires_at = now.plus(head.lifetime.0).min(identity.not_after());
-    let mut jti = [0; 16];
-    random.fill(&mut jti)?;
     let jti = encode_segment(jti);
     let subject = identity.subject();
     let claims = Claims {
@@ -313,7 +332,7 @@ pub(crate) async fn sign(
     if jwt.len() > MAX_MINTED_BYTES {
         return Err(MintError::TooLarge);
     }
-    let kid = signer.public_jwk().kid().as_str().to_owned();
+    let kid = signer.public_jwk().kid().shared();
     Ok(Token::new(Secret::new(jwt), jti, kid, expires_at))
 }
 

@@ -11,7 +11,7 @@ use crate::issuer::{Audience, Issuer};
 use crate::jose::{Algorithm, JwkError, MAX_TOKEN_BYTES};
 use crate::keys::{KeyRing, Session, StaticKeys};
 use crate::kind::KindError;
-use crate::minter::{ExtraClaims, Head, MintError, TokenLifetime, header, sign};
+use crate::minter::{ExtraClaims, Head, MintError, TokenLifetime, header, one_jti, sign};
 use crate::random::{Random, SystemRandom};
 use crate::token::Token;
 use crate::verifier::{Profile, TokenType, Verifier, VerifyError};
@@ -98,7 +98,15 @@ impl Sessions {
             self_asserted_too: self.self_asserted_too,
         };
         let now = self.clock.now().map_err(MintError::from)?;
-        let session = sign(head, self.keys.active(), &*self.random, identity, extra, now).await?;
+        let session = sign(
+            head,
+            self.keys.active(),
+            one_jti(&*self.random).map_err(MintError::from)?,
+            identity,
+            extra,
+            now,
+        )
+        .await?;
         // what is issued must be verifiable, and the verifier reads less than a cloud does
         if session.expose().len() > MAX_TOKEN_BYTES { Err(MintError::TooLarge.into()) } else { Ok(session) }
     }

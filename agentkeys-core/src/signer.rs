@@ -25,7 +25,7 @@ pub trait TokenSigner: fmt::Debug + Send + Sync {
     fn public_jwk(&self) -> &PublicJwk;
 
     /// Signs `message`: r and s, 32 bytes each (<https://www.rfc-editor.org/rfc/rfc7518#section-3.4>).
-    async fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError>;
+    async fn sign(&self, message: &[u8]) -> Result<[u8; 64], SignError>;
 }
 
 /// A P-256 key in this process's memory.
@@ -77,7 +77,7 @@ impl TokenSigner for LocalSigner {
         &self.public
     }
 
-    async fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
+    async fn sign(&self, message: &[u8]) -> Result<[u8; 64], SignError> {
         self.key.sign(message).map_err(|_| SignError::Key)
     }
 }

@@ -21,6 +21,10 @@ use crate::issuer::Issuer;
 use crate::jose::{Algorithm, KeySet, encode_segment};
 use crate::random::{Random, RandomError};
 
+mod contract;
+
+pub use contract::{ContractCases, attestor_contract};
+
 /// A clock that stands until it is moved.
 #[derive(Debug)]
 pub struct ManualClock(AtomicU64);

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use crate::clock::Timestamp;
 use crate::secret::Secret;
 
@@ -6,12 +8,12 @@ use crate::secret::Secret;
 pub struct Token {
     jwt: Secret,
     jti: String,
-    kid: String,
+    kid: Arc<str>,
     expires_at: Timestamp,
 }
 
 impl Token {
-    pub(crate) const fn new(jwt: Secret, jti: String, kid: String, expires_at: Timestamp) -> Self {
+    pub(crate) const fn new(jwt: Secret, jti: String, kid: Arc<str>, expires_at: Timestamp) -> Self {
         Self { jwt, jti, kid, expires_at }
     }
 

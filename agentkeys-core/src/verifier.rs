@@ -7,15 +7,19 @@ use serde::de::DeserializeOwned;
 use crate::clock::{Clock, ClockError, SystemClock, Timestamp};
 use crate::error::ErrorKind;
 use crate::issuer::{Audience, Issuer};
-use crate::jose::{Algorithm, Compact, CompactError, Header, Jwk, KeyId, KeySet, Text, nesting_within};
+use crate::jose::{
+    Algorithm, Compact, CompactError, Header, Jwk, KeyId, KeySet, MAX_SIGNATURE, Text, nesting_within,
+};
 use crate::keys::{KeyError, KeySource, RefreshReason};
 use crate::spiffe::{SpiffeId, TrustDomain};
 
 mod claims;
+mod headers;
 mod unique;
 
 pub use claims::NoClaims;
 use claims::Registered;
+use headers::KnownHeaders;
 
 /// Checks JWTs of one profile for one audience.
 ///
@@ -35,6 +39,7 @@ pub struct Verifier {
     max_lifetime: Duration,
     max_age: Option<Duration>,
     clock: Arc<dyn Clock>,
+    known_headers: Arc<KnownHeaders>,
 }
 
 impl Verifier {
@@ -52,6 +57,7 @@ impl Verifier {
             max_lifetime: MAX_LIFETIME,
             max_age: None,
             clock: Arc::new(SystemClock::new()),
+            known_headers: Arc::default(),
         }
     }
 
@@ -74,6 +80,8 @@ impl Verifier {
     #[must_use]
     pub fn with_ignored_header_member(mut self, name: &'static str) -> Self {
         self.header_members.push(name);
+        // a clone that does not know this name must not meet headers that were read with it
+        self.known_headers = Arc::default();
         self
     }
 
@@ -150,18 +158,34 @@ impl Verifier {
         now: Timestamp,
     ) -> Result<VerifiedToken<C>, VerifyError> {
         let compact = Compact::split(token)?;
+        let known = self.known_headers.load();
+        if let Some(header) = headers::find(&known, compact.header()) {
+            return self.verify_with_header(&compact, header, now);
+        }
         let header_json = compact.header_json()?;
         let header = Header::parse_ignoring(&header_json, &self.header_members)?;
-        let algorithm = self.check_header(&header)?;
+        let verified = self.verify_with_header(&compact, &header, now)?;
+        self.known_headers.remember(compact.header(), header);
+        Ok(verified)
+    }
+
+    fn verify_with_header<C: DeserializeOwned>(
+        &self,
+        compact: &Compact<'_>,
+        header: &Header<'_>,
+        now: Timestamp,
+    ) -> Result<VerifiedToken<C>, VerifyError> {
+        let algorithm = self.check_header(header)?;
         let payload = compact.payload()?;
         if !nesting_within(&payload) {
             return Err(CompactError::TooDeep.into());
         }
-        let signature = compact.signature()?;
+        let mut buffer = [0; MAX_SIGNATURE];
+        let signature = compact.signature_in(&mut buffer)?.ok_or(VerifyError::Signature)?;
         let source = self.keys_of(&payload)?;
         let keys = source.read(now)?;
-        let jwk = select(&keys, &header, algorithm)?;
-        if !jwk.key().verifies(compact.signing_input(), &signature) {
+        let jwk = select(&keys, header, algorithm)?;
+        if !jwk.key().verifies(compact.signing_input(), signature) {
             return Err(VerifyError::Signature);
         }
         let (registered, claims) = claims::read(&payload, self.audience.as_str())?;

@@ -1,6 +1,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use base64::DecodeSliceError;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -28,11 +29,13 @@ impl<'t> Compact<'t> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(CompactError::TooLarge);
         }
-        let (signing_input, signature) = token.rsplit_once('.').ok_or(CompactError::Segments)?;
-        let (header, payload) = signing_input.split_once('.').ok_or(CompactError::Segments)?;
-        if payload.contains('.') || header.is_empty() || payload.is_empty() || signature.is_empty() {
+        let dot = |text: &str| memchr::memchr(b'.', text.as_bytes());
+        let (header, rest) = split_at_dot(token, dot(token))?;
+        let (payload, signature) = split_at_dot(rest, dot(rest))?;
+        if dot(signature).is_some() || header.is_empty() || payload.is_empty() || signature.is_empty() {
             return Err(CompactError::Segments);
         }
+        let signing_input = token.get(..=header.len() + payload.len()).unwrap_or_default();
         Ok(Self { signing_input, header, payload, signature })
     }
 
@@ -40,6 +43,11 @@ impl<'t> Compact<'t> {
     #[must_use]
     pub fn signing_input(&self) -> &'t [u8] {
         self.signing_input.as_bytes()
+    }
+
+    /// The header's segment, still encoded.
+    pub(crate) const fn header(&self) -> &'t str {
+        self.header
     }
 
     /// The JOSE header's JSON.
@@ -64,6 +72,18 @@ impl<'t> Compact<'t> {
     /// [`CompactError::Base64`].
     pub fn signature(&self) -> Result<Vec<u8>, CompactError> {
         decode_segment(self.signature)
+    }
+
+    /// The signature, in `buffer`; none where it is longer than that of any key.
+    pub(crate) fn signature_in<'b>(
+        &self,
+        buffer: &'b mut [u8; MAX_SIGNATURE],
+    ) -> Result<Option<&'b [u8]>, CompactError> {
+        match URL_SAFE_NO_PAD.decode_slice(self.signature, buffer) {
+            Ok(length) => Ok(buffer.get(..length)),
+            Err(DecodeSliceError::OutputSliceTooSmall) => Ok(None),
+            Err(DecodeSliceError::DecodeError(_)) => Err(CompactError::Base64),
+        }
     }
 }
 
@@ -121,6 +141,19 @@ impl<'h> Header<'h> {
         }
         let alg = parts.alg.ok_or(CompactError::HeaderJson)?;
         Ok(Self { alg, kid: parts.kid, typ: parts.typ, has_ignored_members: parts.ignored != 0 })
+    }
+}
+
+impl Header<'_> {
+    /// The same, borrowing nothing.
+    pub(crate) fn into_owned(self) -> Header<'static> {
+        let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        Header {
+            alg: owned(self.alg),
+            kid: self.kid.map(owned),
+            typ: self.typ.map(owned),
+            has_ignored_members: self.has_ignored_members,
+        }
     }
 }
 
@@ -198,6 +231,12 @@ impl<'h> Visitor<'h> for HeaderVisitor<'_> {
     }
 }
 
+/// Both sides of the dot that is there.
+fn split_at_dot(text: &str, dot: Option<usize>) -> Result<(&str, &str), CompactError> {
+    let parts = dot.and_then(|dot| Some((text.get(..dot)?, text.get(dot + 1..)?)));
+    parts.ok_or(CompactError::Segments)
+}
+
 /// Encodes canonical, unpadded base64url.
 pub(crate) fn encode_segment(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
@@ -212,6 +251,9 @@ pub(crate) fn append_segment(bytes: impl AsRef<[u8]>, text: &mut String) {
 pub(crate) fn decode_segment(segment: &str) -> Result<Vec<u8>, CompactError> {
     URL_SAFE_NO_PAD.decode(segment).map_err(|_| CompactError::Base64)
 }
+
+/// A signature of RSA's longest key, 8192 bits, with what decoding asks for on top.
+pub(crate) const MAX_SIGNATURE: usize = 1024 + 8;
 
 /// Members that every reader ignores.
 const IGNORED: [&str; 3] = ["cty", "x5t", "x5t#S256"];

@@ -135,11 +135,9 @@ impl EcKeyPair {
     ///
     /// # Errors
     /// [`KeyRejected`] where the back end fails.
-    pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyRejected> {
-        self.0
-            .sign(&SystemRandom::new(), message)
-            .map(|signature| signature.as_ref().to_vec())
-            .map_err(|_| KeyRejected)
+    pub fn sign(&self, message: &[u8]) -> Result<[u8; 64], KeyRejected> {
+        let signature = self.0.sign(&SystemRandom::new(), message).map_err(|_| KeyRejected)?;
+        signature.as_ref().try_into().map_err(|_| KeyRejected)
     }
 }
 

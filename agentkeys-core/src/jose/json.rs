@@ -20,7 +20,7 @@ pub(crate) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
 /// at all of them before anything is read. It need not know whether the JSON is well formed.
 pub(crate) fn nesting_within(json: &[u8]) -> bool {
     // what opens no more than that cannot nest deeper: nearly every token, and counting is fast
-    if json.iter().filter(|byte| matches!(byte, b'[' | b'{')).count() <= MAX_NESTING {
+    if opening(json) <= MAX_NESTING {
         return true;
     }
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
@@ -49,6 +49,14 @@ pub(crate) fn nesting_within(json: &[u8]) -> bool {
     true
 }
 
+/// How many `[` and `{` there are, in strings or not. Counted in bytes, 128 at a time, which the compiler
+/// does many at once.
+fn opening(json: &[u8]) -> usize {
+    // the two differ in one bit
+    let in_chunk = |chunk: &[u8]| chunk.iter().map(|byte| u8::from(byte | 0x20 == b'{')).sum::<u8>();
+    json.chunks(128).map(|chunk| usize::from(in_chunk(chunk))).sum()
+}
+
 /// Whether `json` can be an object. A derived reader would also take an array, member by member in the
 /// order of its fields.
 pub(crate) fn is_object(json: &[u8]) -> bool {
@@ -61,6 +69,16 @@ pub const MAX_NESTING: usize = 16;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_brackets_and_braces_open() {
+        let every_byte: Vec<u8> = (0..=u8::MAX).collect();
+        assert_eq!(opening(&every_byte), 2);
+        for count in [0, 1, 127, 128, 129, 255, 256, 1000] {
+            assert_eq!(opening("[".repeat(count).as_bytes()), count);
+            assert_eq!(opening(format!("{}{{", "}".repeat(count)).as_bytes()), 1);
+        }
+    }
 
     #[test]
     fn depth_counts_brackets_outside_strings_only() {

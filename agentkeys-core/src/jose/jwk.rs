@@ -1,5 +1,6 @@
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,9 +14,8 @@ use super::json::{Text, is_object, nesting_within, present};
 
 /// A key's name inside one issuer's set. It says nothing outside it (L16): AWS calls its keys
 /// `RSA_0` and `EC384_0` for every account.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
-pub struct KeyId(String);
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId(Arc<str>);
 
 impl KeyId {
     /// 1 to 256 printable ASCII characters.
@@ -27,13 +27,26 @@ impl KeyId {
         if text.is_empty() || text.len() > MAX_KEY_ID || !printable {
             return Err(JwkError::KeyId);
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.into()))
     }
 
     /// The name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl KeyId {
+    /// The name, not copied.
+    pub(crate) fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
+    }
+}
+
+impl Serialize for KeyId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 
@@ -219,7 +232,7 @@ impl PublicJwk {
         let (x, y) = (encode_segment(x), encode_segment(y));
         // https://www.rfc-editor.org/rfc/rfc7638#section-3.2: required members only, in this order
         let canonical = format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#);
-        let kid = KeyId(encode_segment(sha256(canonical.as_bytes())));
+        let kid = KeyId(encode_segment(sha256(canonical.as_bytes())).into());
         Self { kty: "EC", crv: "P-256", x, y, kid, usage: "sig", alg: Algorithm::Es256.as_str(), x5c: None }
     }
 

@@ -6,6 +6,8 @@ use serde::de::{
     self, DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
 
+use smallvec::SmallVec;
+
 use crate::jose::Text;
 
 /// Hands a value to its reader and refuses every object in it that has a member twice, whatever the reader
@@ -14,7 +16,7 @@ pub(super) struct Unique<T>(pub(super) T);
 
 /// The names of one object's members so far.
 #[derive(Default)]
-pub(super) struct Names<'de>(Vec<Cow<'de, str>>);
+pub(super) struct Names<'de>(SmallVec<[Cow<'de, str>; 6]>);
 
 impl<'de> Names<'de> {
     /// Takes one more name and gives it to its reader.

@@ -1,6 +1,7 @@
 //! The core as its users see it: one test per rule, refusals before acceptances.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+mod attestor_contract;
 mod attestors;
 mod http;
 mod http_environment;

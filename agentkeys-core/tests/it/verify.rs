@@ -258,3 +258,35 @@ proptest! {
         prop_assert!(judge(&text).is_err());
     }
 }
+
+/// A header that is known already is judged again by each verifier's own rules and keys.
+#[test]
+fn w19_a_known_header_opens_nothing() {
+    let first = verifier();
+    let token = sign(&claims());
+    for _ in 0..2 {
+        first.verify_with_known_keys::<NoClaims>(&token, at(NOW)).unwrap();
+    }
+    let (header, rest) = token.split_once('.').unwrap();
+    let (payload, signature) = rest.split_once('.').unwrap();
+    let (other_header, _) = open(&other().sign(Algorithm::Es256, &claims()));
+    assert_eq!(encode(other_header.to_string()).len(), header.len());
+    let judge = |token: &str| first.verify_with_known_keys::<NoClaims>(token, at(NOW));
+    refused!(judge(&other().sign(Algorithm::Es256, &claims())), VerifyError::Signature);
+    refused!(judge(&format!("{header}.{payload}.{}", encode([0; 64]))), VerifyError::Signature);
+    refused!(judge(&format!("{header}.{payload}.{}", encode([1; 1024]))), VerifyError::Signature);
+    refused!(judge(&format!("{header}.{payload}.{}", encode([1; 1025]))), VerifyError::Signature);
+    refused!(judge(&format!("{header}.{payload}.{}", encode([1; 4096]))), VerifyError::Signature);
+    refused!(
+        judge(&format!("{header}.{payload}.{signature}=")),
+        VerifyError::Malformed(CompactError::Base64)
+    );
+    refused!(
+        judge(&format!("{header}.{payload}.{signature}AAA")),
+        VerifyError::Malformed(CompactError::Base64)
+    );
+    let narrower = first.clone().with_algorithms(&[Algorithm::Rs256]);
+    refused!(narrower.verify_with_known_keys::<NoClaims>(&token, at(NOW)), VerifyError::Algorithm);
+    let typed = first.clone().with_type(TokenType::new("at+jwt"));
+    refused!(typed.verify_with_known_keys::<NoClaims>(&token, at(NOW)), VerifyError::Type);
+}
