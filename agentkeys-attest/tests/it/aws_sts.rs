@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use agentkeys_attest::aws::StsEndpoint;
 use agentkeys_attest::aws_sts::{AWS_STS, AwsStsAttestor, AwsStsPins, AwsStsPinsError, StsRole};
-use agentkeys_core::testing::ManualClock;
+use agentkeys_core::testing::{ContractCases, ManualClock, attestor_contract};
 use agentkeys_core::{
     Assurance, AttestError, Attestor as _, Attestors, CLOCK_FLOOR, Challenges, Clock, ClockError, ErrorKind,
     Evidence, EvidenceKind, HttpMethod, HttpResponse, Secret, Timestamp,
@@ -453,4 +453,21 @@ async fn l29_w4_nothing_of_a_presigned_request_or_its_answer_is_ever_shown() {
         }
     }
     assert_eq!(refused, answers.len() * evidence.len() - 1);
+}
+
+#[tokio::test]
+async fn aws_sts_keeps_the_contract_of_attestors() {
+    let world = World::new();
+    let signed = |change: &dyn Fn(&mut Signing)| {
+        let mut signing = Signing::default();
+        change(&mut signing);
+        signing.evidence()
+    };
+    let good = [signed(&|_| ()), signed(&|signing| signing.expires = 59)];
+    let cases = ContractCases::new(good, world.clock.clone())
+        .with_refused("it is signed by another key", signed(&|signing| signing.secret = "x".to_owned()))
+        .with_refused("it is for another region", signed(&|signing| signing.region = "eu-west-2".to_owned()))
+        .with_refused("it is for nobody", signed(&|signing| signing.headers.clear()))
+        .with_refused("it is old", signed(&|signing| signing.at -= 60));
+    attestor_contract(&world.attestor, &cases).await;
 }
