@@ -44,7 +44,7 @@ fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> R
 pub(super) struct Presigned<'s> {
     /// The configured endpoint that it is signed for, and that will be called.
     pub(super) endpoint: &'s StsEndpoint,
-    pub(super) signed_at: Timestamp,
+    signed_at: Timestamp,
     pub(super) challenge: Option<String>,
     access_key: String,
     date: String,
