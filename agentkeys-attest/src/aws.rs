@@ -3,6 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
+mod sts_endpoint;
+
+pub use sts_endpoint::{StsEndpoint, StsEndpointError};
+
 /// An AWS account's number: 12 digits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AccountId(String);
@@ -35,6 +39,24 @@ pub struct ClusterArn {
     account: AccountId,
     name: String,
 }
+
+/// A session of an IAM role, as STS names it: `arn:aws:sts::123456789012:assumed-role/agents/blue`.
+///
+/// The role's path is not in it (L30), and the session's name was chosen by whoever assumed the role.
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html#identifiers-arns>
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AssumedRoleArn {
+    text: String,
+    partition: Partition,
+    account: AccountId,
+    role_and_session: String,
+}
+
+/// A role's unique id, `AROA…`: another one where the role was deleted and made again under its old name.
+/// 16 to 128 upper-case letters and digits.
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html#identifiers-unique-ids>
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RoleUniqueId(String);
 
 impl AccountId {
     /// Reads one.
@@ -89,8 +111,7 @@ impl RoleArn {
             || (path.len() < MAX_ROLE_PATH
                 && path.starts_with('/')
                 && path.bytes().all(|byte| (0x21..0x7f).contains(&byte)));
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte);
-        if !path_ok || !(1..=MAX_ROLE_NAME).contains(&name.len()) || !name.bytes().all(allowed) {
+        if !path_ok || !is_name(name, 1) {
             return Err(ArnError::Resource);
         }
         Ok(Self {
@@ -123,6 +144,69 @@ impl RoleArn {
     #[must_use]
     pub fn name(&self) -> &str {
         self.path_and_name.rsplit('/').next().unwrap_or_default()
+    }
+}
+
+impl AssumedRoleArn {
+    /// Reads one.
+    ///
+    /// # Errors
+    /// [`ArnError`]; a role, a user, the root and a federated user are [`ArnError::Service`] or
+    /// [`ArnError::Resource`].
+    pub fn parse(text: &str) -> Result<Self, ArnError> {
+        let arn = Arn::split(text)?;
+        if arn.service != "sts" || !arn.region.is_empty() {
+            return Err(ArnError::Service);
+        }
+        let rest = arn.resource.strip_prefix("assumed-role/").ok_or(ArnError::Resource)?;
+        let (role, session) = rest.split_once('/').ok_or(ArnError::Resource)?;
+        if !is_name(role, 1) || !is_name(session, 2) {
+            return Err(ArnError::Resource);
+        }
+        Ok(Self {
+            text: text.to_owned(),
+            partition: Partition::parse(arn.partition)?,
+            account: AccountId::parse(arn.account)?,
+            role_and_session: rest.to_owned(),
+        })
+    }
+
+    /// Its partition.
+    #[must_use]
+    pub const fn partition(&self) -> &Partition {
+        &self.partition
+    }
+
+    /// The role's account.
+    #[must_use]
+    pub const fn account(&self) -> &AccountId {
+        &self.account
+    }
+
+    /// The role's name, without its path.
+    #[must_use]
+    pub fn role_name(&self) -> &str {
+        self.role_and_session.split('/').next().unwrap_or_default()
+    }
+
+    /// The session's name: 2 to 64 characters that whoever assumed the role chose (L7).
+    #[must_use]
+    pub fn session_name(&self) -> &str {
+        self.role_and_session.rsplit('/').next().unwrap_or_default()
+    }
+}
+
+impl RoleUniqueId {
+    /// Reads one.
+    ///
+    /// # Errors
+    /// [`ArnError::UniqueId`].
+    pub fn parse(text: &str) -> Result<Self, ArnError> {
+        let allowed = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
+        let good = text.starts_with("AROA")
+            && (16..=MAX_UNIQUE_ID).contains(&text.len())
+            && text.bytes().all(allowed);
+        if good { Ok(Self(text.to_owned())) } else { Err(ArnError::UniqueId) }
     }
 }
 
@@ -208,6 +292,8 @@ text!(AccountId, 0);
 text!(Partition, 0);
 text!(Region, 0);
 text!(RoleArn, text);
+text!(AssumedRoleArn, text);
+text!(RoleUniqueId, 0);
 text!(ClusterArn, text);
 
 /// Why a text does not name the thing in AWS that it should.
@@ -232,6 +318,9 @@ pub enum ArnError {
     /// The ARN is of another service.
     #[error("the ARN is of another service")]
     Service,
+    /// Not a role's unique id.
+    #[error("a role's unique id is AROA and 12 to 124 upper-case letters and digits")]
+    UniqueId,
 }
 
 /// An ARN's parts, none of them checked.
@@ -255,6 +344,12 @@ impl<'t> Arn<'t> {
     }
 }
 
+/// Whether `text` can name a role or its session; both take the same letters and 64 of them at most.
+fn is_name(text: &str, shortest: usize) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte);
+    (shortest..=MAX_NAME).contains(&text.len()) && text.bytes().all(allowed)
+}
+
 fn is_lower(word: &str) -> bool {
     !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase())
 }
@@ -262,7 +357,10 @@ fn is_lower(word: &str) -> bool {
 /// <https://docs.aws.amazon.com/IAM/latest/APIReference/API_Role.html>
 const MAX_ARN: usize = 2048;
 const MAX_ROLE_PATH: usize = 512;
-const MAX_ROLE_NAME: usize = 64;
+/// Of a role's name and of its session's name.
+/// <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html>
+const MAX_NAME: usize = 64;
+const MAX_UNIQUE_ID: usize = 128;
 
 /// <https://docs.aws.amazon.com/eks/latest/APIReference/API_CreateCluster.html>
 const MAX_CLUSTER_NAME: usize = 100;
@@ -293,6 +391,21 @@ mod tests {
         }
 
         #[test]
+        fn l3_l30_assumed_role_arns_round_trip_and_keep_every_part(
+            partition in "aws(-[a-z]{2,3}){0,2}",
+            account in "[0-9]{12}",
+            role in "[A-Za-z0-9_+=,.@-]{1,64}",
+            session in "[A-Za-z0-9_+=,.@-]{2,64}",
+        ) {
+            let text = format!("arn:{partition}:sts::{account}:assumed-role/{role}/{session}");
+            let arn = AssumedRoleArn::parse(&text).unwrap();
+            prop_assert_eq!(arn.to_string(), text);
+            prop_assert_eq!(arn.partition().as_str(), partition);
+            prop_assert_eq!(arn.account().as_str(), account);
+            prop_assert_eq!((arn.role_name(), arn.session_name()), (role.as_str(), session.as_str()));
+        }
+
+        #[test]
         fn w25_cluster_arns_round_trip_and_keep_every_part(
             partition in "aws(-[a-z]{2,3}){0,2}",
             region in "[a-z]{2,4}(-[a-z]{2,9}){1,2}-[1-9]",
@@ -309,7 +422,16 @@ mod tests {
         }
 
         #[test]
-        fn no_text_makes_the_parsers_panic_or_change_it(text in "(arn:)?(aws|iam|eks|role/|cluster/|[:/a-z0-9-]){0,12}\\PC*") {
+        fn no_text_makes_the_parsers_panic_or_change_it(
+            text in "(arn:)?(aws|iam|sts|eks|role/|assumed-role/|cluster/|[0-9]{12}|[:/a-z0-9-]){0,12}\\PC*",
+        ) {
+            if let Ok(arn) = AssumedRoleArn::parse(&text) {
+                let (role, session) = (arn.role_name(), arn.session_name());
+                prop_assert_eq!(
+                    format!("arn:{}:sts::{}:assumed-role/{role}/{session}", arn.partition(), arn.account()),
+                    text.as_str()
+                );
+            }
             if let Ok(role) = RoleArn::parse(&text) {
                 prop_assert_eq!(role.as_str(), &text);
                 prop_assert_eq!(format!("{}{}", role.path(), role.name()), text.split_once(":role").unwrap().1);
@@ -351,6 +473,65 @@ mod tests {
         }
         let longest = format!("arn:aws:iam::123456789012:role/{}/{}", "p".repeat(510), "a".repeat(64));
         assert_eq!(RoleArn::parse(&longest).unwrap().path().len(), MAX_ROLE_PATH);
+    }
+
+    #[test]
+    fn w6_l6_only_sessions_of_roles_are_assumed_role_arns() {
+        for (bad, error) in [
+            ("", ArnError::Form),
+            ("assumed-role/agents/blue", ArnError::Form),
+            ("ARN:aws:sts::123456789012:assumed-role/agents/blue", ArnError::Form),
+            (" arn:aws:sts::123456789012:assumed-role/agents/blue", ArnError::Form),
+            ("arn:aws:iam::123456789012:role/agents", ArnError::Service),
+            ("arn:aws:iam::123456789012:user/agents", ArnError::Service),
+            ("arn:aws:iam::123456789012:root", ArnError::Service),
+            ("arn:aws:iam::123456789012:assumed-role/agents/blue", ArnError::Service),
+            ("arn:aws:STS::123456789012:assumed-role/agents/blue", ArnError::Service),
+            ("arn:aws:sts:us-east-1:123456789012:assumed-role/agents/blue", ArnError::Service),
+            ("arn:aws:sts::123456789012:federated-user/agents", ArnError::Resource),
+            ("arn:aws:sts::123456789012:assumed-role", ArnError::Resource),
+            ("arn:aws:sts::123456789012:assumed-role/agents", ArnError::Resource),
+            ("arn:aws:sts::123456789012:assumed-role/agents/", ArnError::Resource),
+            ("arn:aws:sts::123456789012:assumed-role//blue", ArnError::Resource),
+            ("arn:aws:sts::123456789012:assumed-role/agents/b", ArnError::Resource),
+            ("arn:aws:sts::123456789012:assumed-role/team/agents/blue", ArnError::Resource),
+            ("arn:aws:sts::123456789012:assumed-role/agents/blue/", ArnError::Resource),
+            ("arn:aws:sts::123456789012:assumed-role/agents/bl:ue", ArnError::Resource),
+            ("arn:aws:sts::123456789012:assumed-role/agents/bl*e", ArnError::Resource),
+            ("arn:aws:sts::123456789012:assumed-role/agents/blue ", ArnError::Resource),
+            ("arn:aws:sts::123456789012:assumed-role/agents/blue\n", ArnError::Resource),
+            ("arn:aws:sts::123456789012:assumed-role/agents/bl\u{fc}e", ArnError::Resource),
+            ("arn:aws:sts::12345678901:assumed-role/agents/blue", ArnError::Account),
+            ("arn:aws:sts::*:assumed-role/agents/blue", ArnError::Account),
+            ("arn:aws:sts::\u{661}23456789012:assumed-role/agents/blue", ArnError::Account),
+            ("arn:gcp:sts::123456789012:assumed-role/agents/blue", ArnError::Partition),
+            (&format!("arn:aws:sts::123456789012:assumed-role/{}/blue", "a".repeat(65)), ArnError::Resource),
+            (
+                &format!("arn:aws:sts::123456789012:assumed-role/agents/{}", "b".repeat(65)),
+                ArnError::Resource,
+            ),
+        ] {
+            assert_eq!(AssumedRoleArn::parse(bad), Err(error), "{bad}");
+        }
+    }
+
+    #[test]
+    fn l30_only_roles_have_a_roles_unique_id() {
+        for good in ["AROADBQP57FF2AEXAMPLE", "AROA123456789012", &format!("AROA{}", "A".repeat(124))] {
+            assert_eq!(RoleUniqueId::parse(good).unwrap().as_str(), good);
+        }
+        for bad in [
+            "",
+            "AROA",
+            "AROA12345678901",
+            "AIDADBQP57FF2AEXAMPLE",
+            "aroadbqp57ff2aexample",
+            "AROADBQP57FF2AEXAMPLE:blue",
+            "AROA*7FF2AEXAMPLEEEEE",
+            &format!("AROA{}", "A".repeat(125)),
+        ] {
+            assert_eq!(RoleUniqueId::parse(bad), Err(ArnError::UniqueId), "{bad}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! | module | evidence | who vouches |
 //! |---|---|---|
+//! | [`aws_sts`] | a presigned request to STS (`sts:GetCallerIdentity`) | AWS, for the role; for the session's name nobody |
 //! | [`aws_stsweb`] | a JWT of the account's own STS (`sts:GetWebIdentityToken`) | EKS Pod Identity, through the session's tags |
 //! | [`oidc`] | a JWT of any OpenID Connect issuer: a Kubernetes cluster, GitHub Actions, GitLab, Google Cloud | that issuer, through the claims that are pinned |
 //! | [`spire`] | a JWT-SVID of the SPIFFE Workload API | SPIRE, by the workload's registration entry |
@@ -41,12 +42,15 @@
 //!
 //! # Features
 //! - `aws-sdk` (default): `aws_stsweb::StsWebSource`, over aws-sdk-sts. Attesting does not need it.
-//! - `spire-workload-api` (default): `spire::SpireSource`, and `spire::SpireBundles`, which follows an agent's
+//! - `aws-sigv4` (default): `aws_sts::AwsStsSource`, over aws-sigv4. Attesting does not need it.
+//! - `spire-workload-api` (off by default): `spire::SpireSource`, and `spire::SpireBundles`, which follows an agent's
 //!   trust bundle. Attesting with keys of an https address does not need it.
 
 pub mod aws;
+pub mod aws_sts;
 pub mod aws_stsweb;
 pub mod kubernetes;
 pub mod oidc;
+pub mod select;
 pub mod spire;
 pub mod template;

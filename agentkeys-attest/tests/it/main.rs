@@ -6,6 +6,12 @@
     reason = "clippy lets tests do so, and not the functions that they share"
 )]
 
+mod aws_sts;
+mod aws_sts_loopback;
+#[cfg(feature = "aws-sigv4")]
+mod aws_sts_source;
+mod aws_sts_support;
+mod aws_sts_table;
 mod cases;
 mod determinism;
 mod expiry;
@@ -14,6 +20,7 @@ mod leaks;
 mod oidc;
 mod oidc_keys;
 mod oidc_support;
+mod select;
 #[cfg(feature = "aws-sdk")]
 mod source;
 mod spire;

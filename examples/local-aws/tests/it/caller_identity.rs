@@ -49,6 +49,53 @@ async fn a_presigned_get_is_answered_in_json_on_request() {
     assert_eq!(result["Account"], "123456789012");
 }
 
+/// What a verifier of such requests relies on: a header that was signed must come, and come as it was.
+#[tokio::test]
+async fn a_presigned_get_is_good_with_the_headers_that_were_signed_and_with_no_other_value() {
+    let aws = start(json!({})).await;
+    let session = pod_session(&aws, &[]);
+    let url = format!("{}/?Action=GetCallerIdentity&Version=2011-06-15", aws.endpoint());
+    let signing =
+        Signing { presigned: Some(Duration::from_secs(60)), ..Signing::new("sts", (&session).into()) };
+    let mut request = get(&url);
+    request.headers_mut().insert("x-agentkeys-audience", "agentkeys".parse().unwrap());
+    request.headers_mut().insert("x-agentkeys-challenge", "challenge".parse().unwrap());
+    let mut good = signed(request, signing).await;
+    let query = good.uri().query().unwrap();
+    assert!(
+        query.contains("X-Amz-SignedHeaders=host%3Bx-agentkeys-audience%3Bx-agentkeys-challenge"),
+        "{query}"
+    );
+    assert!(query.len() < 2048, "{} bytes", query.len());
+    good.headers_mut().insert("accept", "text/xml".parse().unwrap());
+
+    let reply = send(good.clone()).await;
+    assert_eq!(reply.status, 200);
+    let head = "<GetCallerIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">\
+                <GetCallerIdentityResult><Arn>";
+    assert!(reply.body.starts_with(head), "{}", reply.body);
+    assert_eq!(reply.element("Arn"), "arn:aws:sts::123456789012:assumed-role/pod/pod-1");
+    assert!(reply.element("UserId").ends_with(":pod-1"));
+    assert_eq!(reply.element("Account"), "123456789012");
+
+    for name in ["x-agentkeys-audience", "x-agentkeys-challenge"] {
+        let mut other = good.clone();
+        other.headers_mut().insert(name, "other".parse().unwrap());
+        send(other).await.refused(403, "SignatureDoesNotMatch");
+        let mut without = good.clone();
+        without.headers_mut().remove(name);
+        send(without).await.refused(403, "SignatureDoesNotMatch");
+    }
+    // sorted anew, the parameters are still the same
+    let (address, query) =
+        good.uri().to_string().split_once('?').map(|(a, q)| (a.to_owned(), q.to_owned())).unwrap();
+    let mut pairs: Vec<_> = query.split('&').collect();
+    pairs.sort_unstable();
+    pairs.reverse();
+    *good.uri_mut() = format!("{address}?{}", pairs.join("&")).parse().unwrap();
+    assert_eq!(send(good).await.status, 200);
+}
+
 #[tokio::test]
 async fn a_presigned_get_lasts_a_quarter_of_an_hour_whatever_it_says() {
     let aws = start(json!({})).await;
