@@ -167,12 +167,8 @@ impl Selection {
 
     fn aws_stsweb(variables: Variables<'_>) -> Result<Self, SelectError> {
         variables.only("STSWEB_", STSWEB)?;
-        let pod_suffix = match variables.given(STSWEB_POD_SUFFIX) {
-            Some(_) => variables.required(STSWEB_POD_SUFFIX)?,
-            None => DEFAULT_POD_SUFFIX
-                .parse()
-                .map_err(|error| SelectError::malformed(STSWEB_POD_SUFFIX, &error))?,
-        };
+        let pod_suffix = variables.given(STSWEB_POD_SUFFIX).unwrap_or(DEFAULT_POD_SUFFIX).parse();
+        let pod_suffix = pod_suffix.map_err(|error| SelectError::malformed(STSWEB_POD_SUFFIX, &error))?;
         let issuer: Issuer = variables.required(STSWEB_ISSUER)?;
         let jwks_uri = variables.jwks_uri(STSWEB_JWKS_URL)?;
         if jwks_uri.as_ref().is_some_and(|uri| origin(uri).ok().is_none_or(|host| !same_host(&host, &issuer)))

@@ -13,6 +13,7 @@ mod aws_sts_source;
 mod aws_sts_support;
 mod aws_sts_table;
 mod cases;
+mod contract;
 mod determinism;
 mod expiry;
 mod import_rows;
