@@ -68,6 +68,8 @@ struct State {
     svids: Vec<String>,
     refusal: Option<Code>,
     bundle: Vec<u8>,
+    /// How much is said of another trust domain, in bytes.
+    foreign: usize,
     asked: Vec<SvidRequest>,
 }
 
@@ -114,10 +116,15 @@ impl ServerStreamingService<BundlesRequest> for Double {
 
     fn call(&mut self, request: Request<BundlesRequest>) -> Self::Future {
         let admitted = self.admit(request.metadata().get("workload.spiffe.io"));
-        let bundle = self.0.lock().unwrap().bundle.clone();
+        let (bundle, foreign) = {
+            let state = self.0.lock().unwrap();
+            (state.bundle.clone(), state.foreign)
+        };
+        let mut other = STRANGER.jwks().to_string().into_bytes();
+        other.resize(other.len().max(foreign), b' ');
         let bundles = HashMap::from([
             ("spiffe://example.org".to_owned(), bundle),
-            ("spiffe://other.example".to_owned(), STRANGER.jwks().to_string().into_bytes()),
+            ("spiffe://other.example".to_owned(), other),
         ]);
         // the stream stays open
         let said = iter([Ok(BundlesResponse { bundles })]).chain(pending());
@@ -246,7 +253,7 @@ async fn r29_w26_evidence_to_identity_and_a_revoked_key_is_refused() {
 #[tokio::test]
 async fn a_message_that_is_too_large_leaves_no_keys() {
     let agent = Agent::start("large");
-    agent.double.0.lock().unwrap().bundle = vec![b' '; 5 * 1024 * 1024];
+    agent.double.0.lock().unwrap().foreign = 5 * 1024 * 1024;
     let bundles = SpireBundles::new(agent.socket(), &"example.org".parse().unwrap());
     assert_eq!(bundles.prefetch().await.unwrap_err().kind(), ErrorKind::Unavailable);
     assert!(bundles.read(Timestamp::from_unix(NOW)).is_err());
