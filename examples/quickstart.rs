@@ -4,6 +4,8 @@
 //! cargo run -p agentkeys-examples --example quickstart            every step, for a person
 //! cargo run -p agentkeys-examples --example quickstart -- --json  one JSON document on stdout
 //! cargo run -p agentkeys-examples --example quickstart -- --serve keep it up for boto3 and awscli
+//! cargo run -p agentkeys-examples --example quickstart -- --spire unix:///run/spire/agent.sock
+//!                                                                with an agent more, whom SPIRE vouches for
 //! ```
 
 use std::io::{IsTerminal as _, Write as _};
@@ -28,14 +30,16 @@ async fn main() -> ExitCode {
 async fn begin(arguments: Vec<String>) -> Result<bool, Failure> {
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
-        [] => show(&run().await?, false),
-        ["--json"] => show(&run().await?, true),
+        [] => show(&run(None).await?, false),
+        ["--json"] => show(&run(None).await?, true),
+        ["--spire", socket] => show(&run(Some(socket.parse()?)).await?, false),
+        ["--spire", socket, "--json"] => show(&run(Some(socket.parse()?)).await?, true),
         ["--serve"] => {
             let folder = std::env::temp_dir().join(format!("agentkeys-quickstart-{}", std::process::id()));
             serving(folder).await
         }
         ["--serve", folder] => serving(PathBuf::from(folder)).await,
-        _ => Err("usage: quickstart [--json | --serve [FOLDER]]".into()),
+        _ => Err("usage: quickstart [--spire unix:///AGENT-SOCKET] [--json] | --serve [FOLDER]".into()),
     }
 }
 

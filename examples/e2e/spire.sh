@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Real SPIRE of one pinned version: a server and an agent on loopback, join-token node attestation, the unix
-# workload attestor, one registration entry for this user. Then `examples/spire.rs` goes from evidence to
-# credentials, and rotates and revokes the JWT authority while it appraises SVIDs. Exit status 0 only if all of
-# it held. Without Go it says what it skipped; with CI=true that is a failure.
+# workload attestor, one registration entry for this user. Then the quickstart runs beside it, and
+# `examples/spire.rs` goes from evidence to credentials, and rotates and revokes the JWT authority while it
+# appraises SVIDs. Exit status 0 only if all of it held. Without Go it says what it skipped; with CI=true that
+# is a failure.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 version=v1.15.3 # asks for Go 1.26.6 or later
@@ -57,7 +58,8 @@ until_well() {
 }
 
 { [ -x "$tools/spire-server" ] && [ -x "$tools/spire-agent" ]; } || install_spire
-cargo build -q -p agentkeys-examples --example spire
+cargo build -q -p agentkeys-examples --example spire --example quickstart
+built="${CARGO_TARGET_DIR:-target}/debug/examples"
 
 # not below TMPDIR: a socket's path is at most 107 bytes
 work=$(mktemp -d /tmp/agentkeys-spire.XXXXXX)
@@ -105,12 +107,15 @@ token=$(spire-server token generate "${at_server[@]}" -output json |
     python3 -c 'import json, sys; print(json.load(sys.stdin)["value"])')
 spire-server entry create "${at_server[@]}" \
     -parentID "spiffe://example.org/spire/agent/join_token/$token" \
-    -spiffeID spiffe://example.org/agent/acme/blue -selector "unix:uid:$(id -u)" >/dev/null
+    -spiffeID spiffe://example.org/agent/acme/violet -selector "unix:uid:$(id -u)" >/dev/null
 spire-agent run -config "$work/agent.conf" -joinToken "$token" >"$work/agent.log" 2>&1 &
 agent=$!
 until_well spire-agent healthcheck -socketPath "$work/agent.sock"
 
-echo "SPIRE $version: server and agent on 127.0.0.1, spiffe://example.org/agent/acme/blue for uid $(id -u)"
-"${CARGO_TARGET_DIR:-target}/debug/examples/spire" "unix://$work/agent.sock" \
-    --rotate spire-server "$work/server.sock"
+echo "SPIRE $version: server and agent on 127.0.0.1, spiffe://example.org/agent/acme/violet for uid $(id -u)"
+"$built/quickstart" --spire "unix://$work/agent.sock" --json |
+    python3 -c 'import json, sys; r = json.load(sys.stdin); assert r["checks"] == r["held"] >= 180, r["checks"]
+assert sum(cell["agent"] == "violet" for cell in r["matrix"]) == 36
+print("quickstart with SPIRE:", r["checks"], "checks,", r["held"], "held")'
+"$built/spire" "unix://$work/agent.sock" --rotate spire-server "$work/server.sock"
 echo "real SPIRE: all of it held"

@@ -1,14 +1,15 @@
 use std::time::Duration;
 
 use agentkeys_attest::aws_stsweb::StsWebSource;
-use agentkeys_core::{AttestedIdentity, EvidenceSource as _, Token};
+use agentkeys_attest::spire::{SpireSource, WorkloadSocket};
+use agentkeys_core::{AttestedIdentity, Evidence, EvidenceSource as _, Token};
 use agentkeys_federation::{
     ActorOmni, AwsCredentials, CredentialSource, Exchanger as _, RoleSession, SessionTags,
 };
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_s3::Client as S3;
 
-use crate::demo::{DataClass, Demo, REGION};
+use crate::demo::{AUDIENCE, DataClass, Demo, REGION};
 use crate::{Failure, Report};
 
 /// An agent that has proved itself and holds credentials of every class's role.
@@ -32,9 +33,14 @@ pub struct Credentials {
 }
 
 impl Agent {
-    /// Starts an agent's pod and walks it from evidence to credentials.
-    pub(crate) async fn start(demo: &Demo, name: &str, report: &mut Report) -> Result<Self, Failure> {
-        let identity = attest(demo, name, report).await?;
+    /// Starts an agent on its platform and walks it from evidence to credentials.
+    pub(crate) async fn start(
+        demo: &Demo,
+        platform: &Platform,
+        name: &str,
+        report: &mut Report,
+    ) -> Result<Self, Failure> {
+        let identity = attest(demo, platform, name, report).await?;
         let mut credentials = Vec::new();
         for class in DataClass::ALL {
             credentials.push(credentials_of(demo, name, &identity, class, report).await?);
@@ -67,25 +73,58 @@ impl Agent {
     }
 }
 
+/// What an agent runs on, and so who vouches for it.
+#[derive(Clone, Debug)]
+pub(crate) enum Platform {
+    /// A pod of the cluster: its session's tags say which.
+    Pod,
+    /// Anything that has credentials of a role of its own.
+    Role,
+    /// A process that this SPIFFE agent knows.
+    Spire(WorkloadSocket),
+}
+
+impl Platform {
+    async fn evidence(&self, demo: &Demo, name: &str) -> Result<(Evidence, &'static str), Failure> {
+        match self {
+            Self::Pod => {
+                let pod = demo.sdk(&demo.pod_session(name)?);
+                let source = StsWebSource::new(&pod, &REGION.parse()?, Demo::audience()?);
+                let saw =
+                    "a JWT of the account's own STS (GetWebIdentityToken), RS256, 5 min, for `agentkeys`";
+                Ok((source.fetch().await?, saw))
+            }
+            Self::Role => {
+                let source = demo.signer(&demo.green_session()?, AUDIENCE, None)?;
+                let saw = "a presigned request to STS (GetCallerIdentity), 1 min, for `agentkeys`, good once";
+                Ok((source.fetch().await?, saw))
+            }
+            Self::Spire(socket) => {
+                let source = SpireSource::new(socket.clone(), Demo::audience()?);
+                Ok((source.fetch().await?, "a JWT-SVID of the Workload API, for `agentkeys`"))
+            }
+        }
+    }
+}
+
 /// Evidence to identity.
 pub(crate) async fn attest(
     demo: &Demo,
+    platform: &Platform,
     name: &str,
     report: &mut Report,
 ) -> Result<AttestedIdentity, Failure> {
-    let pod = demo.sdk(&demo.pod_session(name)?);
-    let source = StsWebSource::new(&pod, &REGION.parse()?, Demo::audience()?);
-    let (evidence, took) = timed(source.fetch()).await;
-    let evidence = evidence?;
-    let saw = "a JWT of the account's own STS (GetWebIdentityToken), RS256, 5 min, for `agentkeys`";
+    let (evidence, took) = timed(platform.evidence(demo, name)).await;
+    let (evidence, saw) = evidence?;
     report.step(name, "1 evidence", saw.to_owned(), took);
 
     let (identity, took) = timed(demo.attestors.attest(&evidence)).await;
     let identity = identity?;
-    let instance = identity.instance().and_then(|instance| instance.as_str().get(..8)).unwrap_or("none");
-    let cluster = identity.trust_root().as_str().rsplit(':').next().unwrap_or_default();
-    let assurance = identity.assurance().as_str();
-    let saw = format!("{} · {assurance} by eks …:{cluster} · pod uid {instance}…", identity.agent());
+    let root = identity.trust_root().as_str().rsplit(':').next().unwrap_or_default();
+    let (kind, assurance) = (identity.kind(), identity.assurance().as_str());
+    let instance = identity.instance().and_then(|instance| instance.as_str().get(..8));
+    let instance = instance.map_or_else(String::new, |instance| format!(" · pod uid {instance}…"));
+    let saw = format!("{} · {assurance} by {kind}, …:{root}{instance}", identity.agent());
     report.step(name, "2 attested", saw, took);
     report.check(identity.agent().as_str() == name);
     Ok(identity)

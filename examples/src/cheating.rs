@@ -1,9 +1,10 @@
 use std::sync::Arc;
 
+use agentkeys_attest::aws::StsEndpoint;
 use agentkeys_attest::aws_stsweb::AWS_STSWEB;
 use agentkeys_core::{
-    AttestedIdentity, Audience, Evidence, ExtraClaims, Issuer, KeyRing, LocalSigner, MintRequest, Minter,
-    SystemRandom,
+    AttestedIdentity, Audience, Evidence, EvidenceSource as _, ExtraClaims, Issuer, KeyRing, LocalSigner,
+    MintRequest, Minter, SystemRandom,
 };
 use agentkeys_federation::{RoleArn, RoleSession, SessionTags, TAGS_CLAIM};
 use agentkeys_local_aws::{SessionCredentials, Tags};
@@ -22,6 +23,7 @@ pub(crate) async fn try_everything(
     report: &mut Report,
 ) -> Result<(), Failure> {
     forged_evidence(demo, report).await?;
+    misused_requests(demo, report).await?;
     foreign_tokens(demo, blue, report).await?;
     incomplete_tokens(demo, blue, report).await?;
     misused_tokens(demo, red, report).await
@@ -66,6 +68,32 @@ async fn forged_evidence(demo: &Demo, report: &mut Report) -> Result<(), Failure
     let token = web_identity_token(&elsewhere, &elsewhere.pod_session("blue")?, AUDIENCE, &[]).await?;
     let code = attest(demo, &token).await.err();
     report.refusal("evidence from another issuer", attestor, "token_signature", code);
+    Ok(())
+}
+
+/// At the attestor: presigned requests that are real, and for something else.
+async fn misused_requests(demo: &Demo, report: &mut Report) -> Result<(), Failure> {
+    let attestor = "the attestor";
+    let green = demo.green_session()?;
+
+    let evidence = demo.signer(&green, AUDIENCE, None)?.fetch().await?;
+    demo.attestors.attest(&evidence).await?;
+    let code = attested(demo, &evidence).await.err();
+    report.refusal("a presigned request that was used before", attestor, "evidence_replayed", code);
+
+    let evidence = demo.signer(&demo.pod_session("blue")?, AUDIENCE, None)?.fetch().await?;
+    let code = attested(demo, &evidence).await.err();
+    report.refusal("a presigned request of a role that is no agent", attestor, "evidence_pin", code);
+
+    // STS finds that the header which we send is not the one that was signed
+    let evidence = demo.signer(&green, "another-broker", None)?.fetch().await?;
+    let code = attested(demo, &evidence).await.err();
+    report.refusal("a presigned request for another broker", attestor, "evidence_rejected", code);
+
+    let elsewhere = StsEndpoint::regional("eu-central-1".parse()?)?;
+    let evidence = demo.signer(&green, AUDIENCE, Some(elsewhere))?.fetch().await?;
+    let code = attested(demo, &evidence).await.err();
+    report.refusal("a presigned request for another region", attestor, "evidence_misdirected", code);
     Ok(())
 }
 
@@ -158,7 +186,12 @@ fn tampered(token: &str) -> String {
 /// The identity, or the code of the refusal.
 async fn attest(demo: &Demo, token: &str) -> Result<AttestedIdentity, String> {
     let evidence = Evidence::new(AWS_STSWEB, token).map_err(|error| error.to_string())?;
-    demo.attestors.attest(&evidence).await.map_err(|error| error.code().to_owned())
+    attested(demo, &evidence).await
+}
+
+/// The same of any evidence.
+async fn attested(demo: &Demo, evidence: &Evidence) -> Result<AttestedIdentity, String> {
+    demo.attestors.attest(evidence).await.map_err(|error| error.code().to_owned())
 }
 
 /// Asks the STS for evidence with a plain SDK client, which can do what our source cannot: add tags.

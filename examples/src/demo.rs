@@ -1,11 +1,14 @@
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentkeys_attest::aws::{AccountId, ClusterArn, RoleArn as PodRoleArn};
+use agentkeys_attest::aws::{AccountId, ClusterArn, RoleArn as PodRoleArn, StsEndpoint};
+use agentkeys_attest::aws_sts::{AwsStsAttestor, AwsStsPins, AwsStsSource, StsRole};
 use agentkeys_attest::aws_stsweb::{StsWebAttestor, StsWebPins};
+use agentkeys_attest::spire::{SpireAttestor, SpireBundles, SpirePins, WorkloadSocket};
 use agentkeys_core::{
-    Attestors, Audience, HttpSettings, Issuer, KeyRing, LocalSigner, Minter, ReqwestClient, SystemRandom,
-    TrustStore,
+    Attestors, Audience, HttpSettings, Issuer, KeyRing, LocalSigner, MemoryReplayGuard, Minter,
+    ReqwestClient, SystemClock, SystemRandom, TrustDomain, TrustStore,
 };
 use agentkeys_federation::{AwsExchanger, RoleArn};
 use agentkeys_local_aws::policy::{IdentityPolicy, ResourcePolicy, TrustPolicy};
@@ -17,6 +20,7 @@ use aws_types::region::Region as SdkRegion;
 
 use crate::issuer::IssuerServer;
 use crate::policies::{bucket_policy, pod_policy, pod_trust_policy, trust_policy};
+use crate::spire::{SPIRE_SUBJECTS, TEMPLATE, TRUST_DOMAIN};
 use crate::{Failure, Report};
 
 /// The classes of data: each has a role and a bucket of its own (R57, R58).
@@ -73,6 +77,7 @@ pub struct Demo {
     pub(crate) attestors: Attestors,
     pub(crate) minter: Minter,
     pub(crate) exchanger: Arc<AwsExchanger>,
+    pub(crate) spire: Option<WorkloadSocket>,
     issuer: IssuerServer,
 }
 
@@ -82,6 +87,15 @@ impl Demo {
     /// # Errors
     /// Where a port or randomness cannot be had.
     pub async fn start() -> Result<Self, Failure> {
+        Self::beside(None).await
+    }
+
+    /// The same, which also takes the SVIDs of the SPIFFE agent that listens on `spire`: of the trust domain
+    /// `example.org`, with IDs of the form `/agent/{tenant}/{agent}`.
+    ///
+    /// # Errors
+    /// As before.
+    pub async fn beside(spire: Option<WorkloadSocket>) -> Result<Self, Failure> {
         let aws = LocalAws::start(State::new(ACCOUNT.parse()?, REGION.parse()?)).await?;
         let (signer, _key_to_keep) = LocalSigner::generate(&SystemRandom::new())?;
         let keys = KeyRing::new(Arc::new(signer));
@@ -92,7 +106,7 @@ impl Demo {
         let provider =
             aws.register_provider(issuer.issuer().as_str().parse()?, ["sts.amazonaws.com", OTHER_AUDIENCE]);
         for class in DataClass::ALL {
-            let trust = trust_policy(&provider, issuer.issuer(), SUBJECTS).to_string();
+            let trust = trust_policy(&provider, issuer.issuer(), &SUBJECTS).to_string();
             let role = aws.put_role(Role::new(class.role_name().parse()?, TrustPolicy::parse(&trust)?));
             let policy = bucket_policy(class, &class.bucket(), &role).to_string();
             aws.put_bucket(&Bucket::new(class.bucket().parse()?, Some(ResourcePolicy::parse(&policy)?)));
@@ -100,6 +114,9 @@ impl Demo {
         let mut pods = Role::new(POD_ROLE.parse()?, TrustPolicy::parse(&pod_trust_policy().to_string())?);
         pods.policies.push(IdentityPolicy::parse(&pod_policy(AUDIENCE).to_string())?);
         let pod_role = aws.put_role(pods);
+        // a role of its own for an agent that no cluster vouches for; GetCallerIdentity needs no permission
+        let green = Role::new(GREEN_ROLE.parse()?, TrustPolicy::parse(&pod_trust_policy().to_string())?);
+        let green_role = aws.put_role(green);
 
         let pins = StsWebPins {
             issuer: Issuer::loopback_http_for_tests(&aws.outbound_issuer())?,
@@ -111,10 +128,25 @@ impl Demo {
             service_account: SERVICE_ACCOUNT.parse()?,
             pod_suffix: "-pod".parse()?,
         };
-        let attestors = Attestors::new().with(StsWebAttestor::new(pins, http.clone())?)?;
+        let requests = AwsStsPins {
+            endpoints: vec![StsEndpoint::loopback_http_for_tests(REGION.parse()?, aws.endpoint())?],
+            audience: AUDIENCE.parse()?,
+            roles: vec![StsRole::named(green_role.parse()?, "green".parse()?)],
+        };
+        let room = NonZeroUsize::new(1000).ok_or("no room")?;
+        let guard = Arc::new(MemoryReplayGuard::new(Arc::new(SystemClock::new()), room));
+        let mut attestors = Attestors::new()
+            .with(StsWebAttestor::new(pins, http.clone())?)?
+            .with(AwsStsAttestor::new(requests, http.clone(), guard)?)?;
+        if let Some(socket) = &spire {
+            let trust_domain: TrustDomain = TRUST_DOMAIN.parse()?;
+            let keys = SpireBundles::new(socket.clone(), &trust_domain);
+            let pins = SpirePins { trust_domain, audience: AUDIENCE.parse()?, template: TEMPLATE.parse()? };
+            attestors = attestors.with(SpireAttestor::new(pins, Arc::new(keys))?)?;
+        }
         let minter = Minter::new(issuer.issuer().clone(), keys);
         let exchanger = Arc::new(AwsExchanger::with_endpoint(REGION.parse()?, http, aws.endpoint()));
-        Ok(Self { aws, attestors, minter, exchanger, issuer })
+        Ok(Self { aws, attestors, minter, exchanger, spire, issuer })
     }
 
     /// The role of a class.
@@ -155,16 +187,29 @@ impl Demo {
         Ok(self.aws.workload_session(&POD_ROLE.parse()?, &name, tags, hour)?)
     }
 
+    /// A session of the role that is agent green.
+    pub(crate) fn green_session(&self) -> Result<SessionCredentials, Failure> {
+        let (role, name) = (GREEN_ROLE.parse()?, "i-0123456789abcdef0".parse()?);
+        Ok(self.aws.workload_session(&role, &name, Tags::default(), Duration::from_secs(3600))?)
+    }
+
+    /// What signs requests with a session's credentials for the STS at `endpoint`, or for this one.
+    pub(crate) fn signer(
+        &self,
+        session: &SessionCredentials,
+        audience: &str,
+        endpoint: Option<StsEndpoint>,
+    ) -> Result<AwsStsSource, Failure> {
+        let here = || {
+            StsEndpoint::loopback_http_for_tests(REGION.parse()?, self.aws.endpoint()).map_err(Failure::from)
+        };
+        let endpoint = endpoint.map_or_else(here, Ok)?;
+        Ok(AwsStsSource::new(credentials_of(session), endpoint, audience.parse()?))
+    }
+
     /// An SDK configuration with these credentials, as a pod's own would be.
     pub(crate) fn sdk(&self, session: &SessionCredentials) -> SdkConfig {
-        let credentials = Credentials::new(
-            session.access_key_id.as_str(),
-            session.secret_access_key.expose(),
-            Some(session.session_token.expose().to_owned()),
-            Some(session.expires_at),
-            "pod",
-        );
-        self.sdk_with(SharedCredentialsProvider::new(credentials))
+        self.sdk_with(SharedCredentialsProvider::new(credentials_of(session)))
     }
 
     /// An SDK configuration with this provider.
@@ -176,6 +221,16 @@ impl Demo {
     pub(crate) fn audience() -> Result<Audience, Failure> {
         Ok(AUDIENCE.parse()?)
     }
+}
+
+fn credentials_of(session: &SessionCredentials) -> Credentials {
+    Credentials::new(
+        session.access_key_id.as_str(),
+        session.secret_access_key.expose(),
+        Some(session.session_token.expose().to_owned()),
+        Some(session.expires_at),
+        "workload",
+    )
 }
 
 /// An SDK configuration for the local AWS at `endpoint`.
@@ -198,5 +253,11 @@ pub(crate) const CLUSTER: &str = "arn:aws:eks:us-east-1:123456789012:cluster/dem
 pub(crate) const OTHER_AUDIENCE: &str = "reports.example.org";
 pub(crate) const AUDIENCE: &str = "agentkeys";
 const POD_ROLE: &str = "agents";
-/// Agents that this cluster attested by its own STS, of no tenant.
-const SUBJECTS: &str = "aws-stsweb/arn:aws:eks:us-east-1:123456789012:cluster%2Fdemo//*";
+const GREEN_ROLE: &str = "agent-green";
+/// Agents that this cluster attested by its own STS, the one that is a role, and one tenant's of a SPIFFE trust
+/// domain.
+const SUBJECTS: [&str; 3] = [
+    "aws-stsweb/arn:aws:eks:us-east-1:123456789012:cluster%2Fdemo//*",
+    "aws-sts/arn:aws:iam::123456789012:role%2Fagent-green//green",
+    SPIRE_SUBJECTS,
+];

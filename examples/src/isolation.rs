@@ -9,25 +9,21 @@ use crate::demo::{DataClass, Demo};
 use crate::report::Cell;
 use crate::{Agent, Failure, Report};
 
-/// Two agents, three roles, four places, three actions; then a session without tags; then a witness for
+/// Each agent, three roles, four places, three actions; then a session without tags; then a witness for
 /// each object that was denied.
-pub(crate) async fn fill_matrix(
-    demo: &Demo,
-    blue: &Agent,
-    red: &Agent,
-    report: &mut Report,
-) -> Result<(), Failure> {
+pub(crate) async fn fill_matrix(demo: &Demo, agents: &[Agent], report: &mut Report) -> Result<(), Failure> {
+    let [first, ..] = agents else { return Err("no agent was started".into()) };
     let mut objects = Vec::new();
     for class in DataClass::ALL {
-        for prefix in [blue.prefix(class), red.prefix(class), String::new()] {
-            objects.push(Place { class, prefix });
-        }
+        let own = agents.iter().map(|agent| agent.prefix(class));
+        objects.extend(own.chain([String::new()]).map(|prefix| Place { class, prefix }));
     }
     for object in &objects {
         demo.aws.put_object(&object.bucket()?, &object.key(), ORIGINAL)?;
     }
 
-    for (agent, other) in [(blue, red), (red, blue)] {
+    // each looks over the fence of the next
+    for (agent, other) in agents.iter().zip(agents.iter().cycle().skip(1)) {
         for credentials in agent.credentials() {
             let class = credentials.class;
             let own = |class| Place { class, prefix: agent.prefix(class) };
@@ -49,7 +45,7 @@ pub(crate) async fn fill_matrix(
         let hour = std::time::Duration::from_secs(900);
         let session = demo.aws.workload_session(&role, &"untagged".parse()?, Tags::default(), hour)?;
         let client = s3(&demo.sdk(&session));
-        let place = Place { class, prefix: blue.prefix(class) };
+        let place = Place { class, prefix: first.prefix(class) };
         try_all(demo, &client, "no tags", class, "an agent's prefix", &place, "denied", report).await?;
     }
 
@@ -57,12 +53,8 @@ pub(crate) async fn fill_matrix(
     for object in &objects {
         let content = demo.aws.object(&object.bucket()?, &object.key());
         let content = content.as_deref().map(String::from_utf8_lossy);
-        let mine = |agent: &Agent| agent.prefix(object.class) == object.prefix;
-        let expected = match (mine(blue), mine(red)) {
-            (true, _) => words(blue.name(), object.class),
-            (_, true) => words(red.name(), object.class),
-            _ => ORIGINAL.to_owned(),
-        };
+        let owner = agents.iter().find(|agent| agent.prefix(object.class) == object.prefix);
+        let expected = owner.map_or_else(|| ORIGINAL.to_owned(), |owner| words(owner.name(), object.class));
         report.check(content.as_deref() == Some(expected.as_str()));
     }
     let saw = format!("{} objects are there and hold only what their owner wrote", objects.len());

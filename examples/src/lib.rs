@@ -5,7 +5,7 @@
 //!   roles and buckets for three classes of data;
 //! - [`Agent`] goes from evidence to credentials in it;
 //! - [`SpireDemo`] is such a world beside a real SPIRE;
-//! - [`run`] walks two agents through, fills the isolation matrix, cheats, and gives a [`Report`].
+//! - [`run`] walks agents of each platform through, fills the isolation matrix, cheats, and gives a [`Report`].
 
 mod agent;
 mod cheating;
@@ -19,7 +19,9 @@ mod spire;
 
 use std::error::Error;
 
+use agent::Platform;
 pub use agent::{Agent, Credentials};
+use agentkeys_attest::spire::WorkloadSocket;
 pub use demo::{DataClass, Demo};
 pub use report::{Cell, Refusal, Report, Step};
 pub use serve::serve;
@@ -28,23 +30,28 @@ pub use spire::{SpireDemo, SpireServer};
 /// What anything here may end with: shown to a person and nothing else.
 pub type Failure = Box<dyn Error + Send + Sync>;
 
-/// Runs everything the quickstart shows.
+/// Runs everything the quickstart shows; with SPIRE as well, where the socket of its agent is given.
 ///
 /// # Errors
 /// Where a step that must succeed fails; a check that does not hold is part of the report instead.
-pub async fn run() -> Result<Report, Failure> {
-    let demo = Demo::start().await?;
+pub async fn run(spire: Option<WorkloadSocket>) -> Result<Report, Failure> {
+    let demo = Demo::beside(spire).await?;
     let mut report = Report::default();
     demo.introduce(&mut report);
+    let mut platforms = vec![("blue", Platform::Pod), ("red", Platform::Pod), ("green", Platform::Role)];
+    platforms.extend(demo.spire.clone().map(|socket| (SPIRE_AGENT, Platform::Spire(socket))));
     let mut agents = Vec::new();
-    for name in ["blue", "red"] {
-        agents.push(Agent::start(&demo, name, &mut report).await?);
+    for (name, platform) in platforms {
+        agents.push(Agent::start(&demo, &platform, name, &mut report).await?);
     }
-    let [blue, red] = agents.as_slice() else { return Err("two agents were started".into()) };
-    isolation::fill_matrix(&demo, blue, red, &mut report).await?;
+    isolation::fill_matrix(&demo, &agents, &mut report).await?;
+    let [blue, red, ..] = agents.as_slice() else { return Err("two agents were started".into()) };
     cheating::try_everything(&demo, blue, red, &mut report).await?;
     Ok(report)
 }
+
+/// The agent of the process that runs this, where a SPIFFE agent is given: its registration entry says so.
+const SPIRE_AGENT: &str = "violet";
 
 /// The README's example is a doctest.
 #[cfg(doctest)]

@@ -11,11 +11,11 @@ use crate::DataClass;
 
 /// The trust policy of a class's role: who may become it (R48, R50, W65).
 ///
-/// One provider, and of its tokens only those that are for STS (`aud`), are about agents of this cluster
+/// One provider, and of its tokens only those that are for STS (`aud`), are about these agents
 /// (`sub`), name this very role (`sts:RoleAuthorizedByIdp`, L25) and carry the agent's tag (R56). Without
 /// `sts:TagSession` a tagged token is refused.
 #[must_use]
-pub fn trust_policy(provider_arn: &str, issuer: &Issuer, subjects: &str) -> Value {
+pub fn trust_policy(provider_arn: &str, issuer: &Issuer, subjects: &[&str]) -> Value {
     let host = issuer.without_scheme();
     let mut named = serde_json::Map::new();
     named.insert(format!("{host}:aud"), "sts.amazonaws.com".into());

@@ -7,7 +7,7 @@ use std::time::Duration;
 use agentkeys_core::Token;
 use agentkeys_federation::{ActorOmni, RoleSession, SessionTags};
 
-use crate::agent::attest;
+use crate::agent::{Platform, attest};
 use crate::demo::{DataClass, Demo, REGION};
 use crate::{Failure, Report};
 
@@ -67,7 +67,7 @@ async fn keep_serving(demo: &Demo, folder: &Path, say: impl Fn(&str)) -> Result<
 
 /// Attests the agent anew and writes its token. Answers where its objects are.
 async fn renew(demo: &Demo, folder: &Path, agent: &str) -> Result<String, Failure> {
-    let identity = attest(demo, agent, &mut Report::default()).await?;
+    let identity = attest(demo, &Platform::Pod, agent, &mut Report::default()).await?;
     let session = RoleSession::new(demo.role(DataClass::Memory)?).with_tags(SessionTags::of(&identity));
     let token: Token = demo.minter.mint(&identity, session.mint_request()?).await?;
     write(&token_file(folder, agent), token.expose())?;

@@ -60,7 +60,7 @@ impl SpireDemo {
         let issuer = IssuerServer::start(&keys).await?;
         let provider = aws.register_provider(issuer.issuer().as_str().parse()?, ["sts.amazonaws.com"]);
         let class = DataClass::Memory;
-        let trust = trust_policy(&provider, issuer.issuer(), SUBJECTS).to_string();
+        let trust = trust_policy(&provider, issuer.issuer(), &[SPIRE_SUBJECTS]).to_string();
         let role = aws.put_role(Role::new(class.role_name().parse()?, TrustPolicy::parse(&trust)?));
         let policy = bucket_policy(class, &class.bucket(), &role).to_string();
         aws.put_bucket(&Bucket::new(class.bucket().parse()?, Some(ResourcePolicy::parse(&policy)?)));
@@ -281,9 +281,9 @@ impl Drop for AbortOnDrop {
     }
 }
 
-const TRUST_DOMAIN: &str = "example.org";
-const TEMPLATE: &str = "/agent/{tenant}/{agent}";
+pub(crate) const TRUST_DOMAIN: &str = "example.org";
+pub(crate) const TEMPLATE: &str = "/agent/{tenant}/{agent}";
 /// The agents of one tenant of the trust domain.
-const SUBJECTS: &str = "spiffe-svid/spiffe:%2F%2Fexample.org/acme/*";
+pub(crate) const SPIRE_SUBJECTS: &str = "spiffe-svid/spiffe:%2F%2Fexample.org/acme/*";
 /// How many SVIDs must still pass after the revocation.
 const AFTERWARDS: u64 = 20;

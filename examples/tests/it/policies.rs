@@ -12,7 +12,7 @@ const PROVIDER: &str = "arn:aws:iam::123456789012:oidc-provider/broker.example.o
 #[test]
 fn r48_w65_the_trust_policy_asks_for_audience_subject_role_and_tag() {
     let issuer = Issuer::parse("https://broker.example.org/a").unwrap();
-    let statements = trust_policy(PROVIDER, &issuer, "aws-stsweb/*")["Statement"].clone();
+    let statements = trust_policy(PROVIDER, &issuer, &["aws-stsweb/*"])["Statement"].clone();
     assert_eq!(
         statements,
         json!([{
@@ -21,7 +21,7 @@ fn r48_w65_the_trust_policy_asks_for_audience_subject_role_and_tag() {
             "Action": ["sts:AssumeRoleWithWebIdentity", "sts:TagSession"],
             "Condition": {
                 "StringEquals": { "broker.example.org/a:aud": "sts.amazonaws.com" },
-                "StringLike": { "broker.example.org/a:sub": "aws-stsweb/*" },
+                "StringLike": { "broker.example.org/a:sub": ["aws-stsweb/*"] },
                 "Bool": { "sts:RoleAuthorizedByIdp": "true" },
                 "Null": { "aws:RequestTag/agentkeys_actor_omni": "false" },
             },

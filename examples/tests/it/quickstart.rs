@@ -51,18 +51,18 @@ fn r69_r70_the_matrix_has_every_cell_and_each_is_as_it_must_be() {
     assert!(report["checks"].as_u64().unwrap() >= 80);
     let of_agents: Vec<_> =
         rows(&report, "matrix").iter().filter(|cell| cell["agent"] != "no tags").collect();
-    assert_eq!(of_agents.len(), 2 * 3 * 4 * 3);
+    assert_eq!(of_agents.len(), 3 * 3 * 4 * 3);
     let distinct: std::collections::BTreeSet<_> = of_agents
         .iter()
         .map(|cell| ["agent", "role", "target", "action"].map(|at| cell[at].to_string()))
         .collect();
-    assert_eq!(distinct.len(), 72);
+    assert_eq!(distinct.len(), 108);
     for cell in rows(&report, "matrix") {
         let own = cell["target"] == "own prefix";
         assert_eq!(cell["expected"], if own { "allowed" } else { "denied" }, "{cell}");
         assert_eq!(cell["got"], cell["expected"], "{cell}");
     }
-    assert_eq!(of_agents.iter().filter(|cell| cell["got"] == "allowed").count(), 18);
+    assert_eq!(of_agents.iter().filter(|cell| cell["got"] == "allowed").count(), 27);
 }
 
 #[test]
@@ -85,6 +85,10 @@ fn each_attempt_to_cheat_is_refused_with_its_own_code() {
         ("a session without a pod's tags brings all six in request_tags", "evidence_incomplete"),
         ("evidence with one byte changed", "token_signature"),
         ("evidence from another issuer", "token_signature"),
+        ("a presigned request that was used before", "evidence_replayed"),
+        ("a presigned request of a role that is no agent", "evidence_pin"),
+        ("a presigned request for another broker", "evidence_rejected"),
+        ("a presigned request for another region", "evidence_misdirected"),
         ("a token from another issuer", "InvalidIdentityToken"),
         ("a token in our issuer's name, signed by another key", "InvalidIdentityToken"),
         ("a token with one byte changed", "InvalidIdentityToken"),
