@@ -13,6 +13,10 @@ use crate::kind::EvidenceKind;
 use crate::replay::ReplayError;
 use crate::verifier::VerifyError;
 
+mod first_instance;
+
+pub use first_instance::FirstInstance;
+
 /// Appraises one kind of evidence (RFC 9334).
 ///
 /// # Contract

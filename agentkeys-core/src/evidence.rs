@@ -30,6 +30,22 @@ impl Evidence {
         }
     }
 
+    /// The token of an `Authorization` header as evidence of `kind`: the scheme `Bearer` in any letters, one
+    /// space, and nothing but the characters of a token (W34).
+    /// <https://www.rfc-editor.org/rfc/rfc6750#section-2.1>
+    ///
+    /// # Errors
+    /// [`EvidenceError::Scheme`] for every other header, [`EvidenceError::TooLarge`].
+    pub fn from_authorization(kind: EvidenceKind, header: &str) -> Result<Self, EvidenceError> {
+        let (scheme, token) = header.split_once(' ').ok_or(EvidenceError::Scheme)?;
+        let token68 = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
+        let body = token.trim_end_matches('=');
+        if !scheme.eq_ignore_ascii_case("Bearer") || body.is_empty() || !body.bytes().all(token68) {
+            return Err(EvidenceError::Scheme);
+        }
+        Self::new(kind, token)
+    }
+
     /// The declared kind.
     #[must_use]
     pub const fn kind(&self) -> &EvidenceKind {
@@ -69,6 +85,9 @@ pub enum EvidenceError {
     /// There is none.
     #[error("the evidence is empty")]
     Empty,
+    /// The header is not `Bearer` and a token.
+    #[error("the header is not Bearer and a token")]
+    Scheme,
     /// Larger than [`MAX_EVIDENCE_BYTES`].
     #[error("the evidence is larger than {MAX_EVIDENCE_BYTES} bytes")]
     TooLarge,
@@ -139,5 +158,36 @@ mod tests {
         assert_eq!(Evidence::new(kind.clone(), "").err(), Some(EvidenceError::Empty));
         let large = vec![b'a'; MAX_EVIDENCE_BYTES + 1];
         assert_eq!(Evidence::new(kind, large).err(), Some(EvidenceError::TooLarge));
+    }
+
+    #[test]
+    fn w34_a_bearer_token_comes_behind_its_scheme() {
+        let of = |header: &str| Evidence::from_authorization(EvidenceKind::from_static("oidc"), header);
+        for good in ["Bearer aG.k-_", "bearer aG.k-_", "BEARER aG.k-_"] {
+            assert_eq!(of(good).unwrap().expose(), b"aG.k-_", "{good}");
+        }
+        assert_eq!(of("Bearer aGk=").unwrap().expose(), b"aGk=");
+        for bad in [
+            "",
+            "aG.k-_",
+            "Bearer",
+            "Bearer ",
+            "Bearer  aGk",
+            " Bearer aGk",
+            "Bearer aGk ",
+            "Bearer aGk\n",
+            "Bearer\taGk",
+            "BeareraGk",
+            "Basic aGk",
+            "Bearer aG=k",
+            "Bearer =",
+            "Bearer aGk,Bearer aGk",
+            "Bearer \"aGk\"",
+            "Bearer \u{e9}",
+        ] {
+            assert_eq!(of(bad).err(), Some(EvidenceError::Scheme), "{bad:?}");
+        }
+        let large = format!("Bearer {}", "a".repeat(MAX_EVIDENCE_BYTES + 1));
+        assert_eq!(of(&large).err(), Some(EvidenceError::TooLarge));
     }
 }

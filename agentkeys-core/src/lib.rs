@@ -65,7 +65,7 @@ mod verifier;
 #[cfg(feature = "test-util")]
 pub mod testing;
 
-pub use attestor::{AttestError, Attestor, Attestors};
+pub use attestor::{AttestError, Attestor, Attestors, FirstInstance};
 pub use clock::{CLOCK_FLOOR, Clock, ClockError, SystemClock, Timestamp};
 pub use discovery::{
     DiscoveryDocument, JwksUri, JwksUriError, MAX_DISCOVERY_BYTES, MAX_JWKS_URI, ProviderMetadata,

@@ -42,3 +42,40 @@ impl Drop for IssuerServer {
         self.serving.abort();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use agentkeys_core::{LocalSigner, SystemRandom};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn l22_the_issuer_is_the_same_whatever_host_a_request_names() {
+        let (signer, _) = LocalSigner::generate(&SystemRandom::new()).unwrap();
+        let server = IssuerServer::start(&KeyRing::new(Arc::new(signer))).await.unwrap();
+        let mut bodies = Vec::new();
+        for headers in [
+            format!("host: {}\r\n", server.issuer().authority()),
+            "host: evil.example\r\n".to_owned(),
+            "host: evil.example\r\nx-forwarded-host: evil.example\r\nx-forwarded-proto: https\r\n".to_owned(),
+            "host: evil.example\r\nforwarded: host=evil.example;proto=https\r\n".to_owned(),
+        ] {
+            let mut stream = TcpStream::connect(server.issuer().authority()).await.unwrap();
+            let request = format!(
+                "GET /.well-known/openid-configuration HTTP/1.1\r\n{headers}connection: close\r\n\r\n"
+            );
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+            bodies.push(answer.split_once("\r\n\r\n").unwrap().1.to_owned());
+        }
+        let document: serde_json::Value = serde_json::from_str(&bodies[0]).unwrap();
+        assert_eq!(document["issuer"], server.issuer().as_str());
+        assert!(bodies.iter().all(|body| *body == bodies[0]));
+    }
+}

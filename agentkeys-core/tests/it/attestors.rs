@@ -129,3 +129,34 @@ fn a_replay_and_one_who_does_not_answer_keep_their_kind_code_and_wait() {
         assert_eq!((refused.kind(), refused.retry_after()), (ErrorKind::Invalid, None), "{refused}");
     }
 }
+
+#[test]
+fn w33_every_refusal_has_a_code_of_its_own_and_one_line() {
+    let source: Box<dyn std::error::Error + Send + Sync> = "down".into();
+    let refusals = [
+        AttestError::Clock(agentkeys_core::ClockError::new()),
+        AttestError::Expired,
+        AttestError::Identity(agentkeys_core::IdentityError::Agent),
+        AttestError::Malformed("x"),
+        AttestError::Misdirected { signed_for: "a".into(), would_call: "b".into() },
+        AttestError::Missing("x"),
+        AttestError::NotYetValid,
+        AttestError::Pin("x"),
+        AttestError::Rejected("x"),
+        AttestError::from(ReplayError::Replayed),
+        AttestError::TwoAttestors,
+        AttestError::Unavailable { retry_after: Duration::ZERO, source: source.into() },
+        AttestError::UnknownKind,
+        AttestError::from(VerifyError::Expired),
+        AttestError::WrongKind,
+    ];
+    let codes: std::collections::BTreeSet<_> = refusals.iter().map(AttestError::code).collect();
+    assert_eq!(codes.len(), refusals.len());
+    for refusal in &refusals {
+        let text = refusal.to_string();
+        assert!(!text.is_empty() && !text.contains('\n') && !text.ends_with('.'), "{text}");
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
+        assert!(refusal.code().bytes().all(plain), "{}", refusal.code());
+        assert_eq!(refusal.retry_after().is_some(), refusal.kind().is_retryable(), "{text}");
+    }
+}
