@@ -244,6 +244,11 @@ fn w39_only_a_private_regular_file_is_loaded() {
     }
     fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
     KeyRing::<Oidc>::load(&path).unwrap();
+    // a superuser can give the file away; for anybody else the pure check in `keys/ring/file.rs` stands
+    if std::os::unix::fs::chown(&path, Some(65_534), None).is_ok() {
+        assert_refused!(KeyRing::<Oidc>::load(&path), KeyRingError::Owner, "foreign owner");
+        std::os::unix::fs::chown(&path, Some(0), None).unwrap();
+    }
     let link = folder.join("link.json");
     symlink(&path, &link).unwrap();
     assert_refused!(KeyRing::<Oidc>::load(&link), KeyRingError::NotAFile, "link");
