@@ -19,8 +19,8 @@ use agentkeys_benches::{Candidate, Outcome, Plan, compare, run};
 use agentkeys_core::jose::Algorithm;
 use agentkeys_core::testing::{FakeHttp, FakeIssuer, ManualClock};
 use agentkeys_core::{
-    Attestor as _, Clock, Evidence, HttpClient, HttpError, HttpRequest, HttpResponse, Issuer, KeySource,
-    NoClaims, Profile, ReplayError, ReplayGuard, StaticKeys, Timestamp, UseId, Verifier,
+    Attestor, Clock, Evidence, HttpClient, HttpError, HttpRequest, HttpResponse, Issuer, KeySource, NoClaims,
+    Profile, ReplayError, ReplayGuard, StaticKeys, Timestamp, UseId, Verifier,
 };
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -69,9 +69,33 @@ fn bare(issuer: &FakeIssuer) -> Verifier {
     Verifier::new(profile, "agentkeys".parse().unwrap()).with_clock(clock())
 }
 
+fn stsweb_tokens(issuer: &FakeIssuer) -> Vec<String> {
+    (0..PLAN.items).map(|at| issuer.sign(Algorithm::Rs256, &stsweb_claims(at))).collect()
+}
+
+fn beside_verify(
+    case: &'static str,
+    attestor: &dyn Attestor,
+    evidence: &[Evidence],
+    verifier: &Verifier,
+    tokens: &[String],
+) -> Outcome {
+    compare(
+        case,
+        PLAN,
+        vec![
+            Candidate::new("agentkeys", |at| {
+                black_box(ready(attestor.attest(&evidence[at])).unwrap());
+            }),
+            Candidate::new("verify", |at| {
+                black_box(ready(verifier.verify::<NoClaims>(&tokens[at])).unwrap());
+            }),
+        ],
+    )
+}
+
 fn stsweb(issuer: &FakeIssuer) -> Outcome {
-    let tokens: Vec<String> =
-        (0..PLAN.items).map(|at| issuer.sign(Algorithm::Rs256, &stsweb_claims(at))).collect();
+    let tokens = stsweb_tokens(issuer);
     let evidence: Vec<Evidence> =
         tokens.iter().map(|token| Evidence::new(AWS_STSWEB, token.as_str()).unwrap()).collect();
     let pins = StsWebPins {
@@ -87,18 +111,7 @@ fn stsweb(issuer: &FakeIssuer) -> Outcome {
     let attestor = StsWebAttestor::new(pins, FakeHttp::new()).unwrap();
     let attestor = attestor.with_keys(keys(issuer)).with_clock(clock());
     let verifier = bare(issuer);
-    compare(
-        "stsweb",
-        PLAN,
-        vec![
-            Candidate::new("agentkeys", |at| {
-                black_box(ready(attestor.attest(&evidence[at])).unwrap());
-            }),
-            Candidate::new("verify", |at| {
-                black_box(ready(verifier.verify::<NoClaims>(&tokens[at])).unwrap());
-            }),
-        ],
-    )
+    beside_verify("stsweb", &attestor, &evidence, &verifier, &tokens)
 }
 
 fn spire(issuer: &FakeIssuer) -> Outcome {
@@ -119,18 +132,7 @@ fn spire(issuer: &FakeIssuer) -> Outcome {
     let attestor = SpireAttestor::new(pins, keys(issuer)).unwrap().with_clock(clock());
     let profile = Profile::jwt_svid([("example.org".parse().unwrap(), keys(issuer))]);
     let verifier = Verifier::new(profile, "agentkeys".parse().unwrap()).with_clock(clock());
-    compare(
-        "spire",
-        PLAN,
-        vec![
-            Candidate::new("agentkeys", |at| {
-                black_box(ready(attestor.attest(&evidence[at])).unwrap());
-            }),
-            Candidate::new("verify", |at| {
-                black_box(ready(verifier.verify::<NoClaims>(&tokens[at])).unwrap());
-            }),
-        ],
-    )
+    beside_verify("spire", &attestor, &evidence, &verifier, &tokens)
 }
 
 /// An STS that always knows who this is.
@@ -188,21 +190,8 @@ fn aws_sts_parse(issuer: &FakeIssuer) -> Outcome {
             Evidence::new(AWS_STS, json!({ "url": url }).to_string()).unwrap()
         })
         .collect();
-    let tokens: Vec<String> =
-        (0..PLAN.items).map(|at| issuer.sign(Algorithm::Rs256, &stsweb_claims(at))).collect();
-    let verifier = bare(issuer);
-    compare(
-        "aws_sts_parse",
-        PLAN,
-        vec![
-            Candidate::new("agentkeys", |at| {
-                black_box(ready(attestor.attest(&evidence[at])).unwrap());
-            }),
-            Candidate::new("verify", |at| {
-                black_box(ready(verifier.verify::<NoClaims>(&tokens[at])).unwrap());
-            }),
-        ],
-    )
+    let (tokens, verifier) = (stsweb_tokens(issuer), bare(issuer));
+    beside_verify("aws_sts_parse", &attestor, &evidence, &verifier, &tokens)
 }
 
 fn main() {

@@ -1,7 +1,6 @@
 //! Names of things in AWS, each parsed once.
 
-use std::fmt;
-use std::str::FromStr;
+use crate::text::text;
 
 mod sts_endpoint;
 
@@ -262,39 +261,13 @@ impl ClusterArn {
     }
 }
 
-macro_rules! text {
-    ($name:ident, $($field:tt)+) => {
-        impl $name {
-            /// The text, exactly as it was given.
-            #[must_use]
-            pub fn as_str(&self) -> &str {
-                &self.$($field)+
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = ArnError;
-
-            fn from_str(text: &str) -> Result<Self, ArnError> {
-                Self::parse(text)
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-    };
-}
-
-text!(AccountId, 0);
-text!(Partition, 0);
-text!(Region, 0);
-text!(RoleArn, text);
-text!(AssumedRoleArn, text);
-text!(RoleUniqueId, 0);
-text!(ClusterArn, text);
+text!(AccountId, ArnError, 0);
+text!(Partition, ArnError, 0);
+text!(Region, ArnError, 0);
+text!(RoleArn, ArnError, text);
+text!(AssumedRoleArn, ArnError, text);
+text!(RoleUniqueId, ArnError, 0);
+text!(ClusterArn, ArnError, text);
 
 /// Why a text does not name the thing in AWS that it should.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,7 +1,6 @@
 //! Names of things in Kubernetes.
 
-use std::fmt;
-use std::str::FromStr;
+use crate::text::text;
 
 /// A namespace: 1 to 63 characters of `a-z`, `0-9` and `-`, beginning and ending with a letter or digit.
 /// <https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names>
@@ -58,35 +57,9 @@ impl PodSuffix {
     }
 }
 
-macro_rules! text {
-    ($name:ident) => {
-        impl $name {
-            /// The text.
-            #[must_use]
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = KubernetesNameError;
-
-            fn from_str(text: &str) -> Result<Self, KubernetesNameError> {
-                Self::parse(text)
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-    };
-}
-
-text!(Namespace);
-text!(ServiceAccount);
-text!(PodSuffix);
+text!(Namespace, KubernetesNameError, 0);
+text!(ServiceAccount, KubernetesNameError, 0);
+text!(PodSuffix, KubernetesNameError, 0);
 
 /// Why a text is not a name in Kubernetes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

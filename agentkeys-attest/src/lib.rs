@@ -54,3 +54,4 @@ pub mod oidc;
 pub mod select;
 pub mod spire;
 pub mod template;
+mod text;

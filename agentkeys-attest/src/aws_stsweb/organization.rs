@@ -1,5 +1,4 @@
-use std::fmt;
-use std::str::FromStr;
+use crate::text::text;
 
 /// An organization of AWS accounts: `o-` and 10 to 32 lower-case letters and digits.
 /// <https://docs.aws.amazon.com/organizations/latest/APIReference/API_Organization.html>
@@ -46,34 +45,8 @@ impl OuPath {
     }
 }
 
-macro_rules! text {
-    ($name:ident) => {
-        impl $name {
-            /// The text, exactly as it was given.
-            #[must_use]
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = OrganizationError;
-
-            fn from_str(text: &str) -> Result<Self, OrganizationError> {
-                Self::parse(text)
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-    };
-}
-
-text!(OrgId);
-text!(OuPath);
+text!(OrgId, OrganizationError, 0);
+text!(OuPath, OrganizationError, 0);
 
 /// Why a text names no part of an organization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

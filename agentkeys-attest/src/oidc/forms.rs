@@ -1,8 +1,5 @@
 //! The issuers that are well known, each with pins of its own.
 
-use std::fmt;
-use std::str::FromStr;
-
 use agentkeys_core::jose::Algorithm;
 use agentkeys_core::{Audience, Issuer};
 
@@ -11,6 +8,7 @@ use super::issuer::{AgentClaim, OidcIssuer, OidcPins, OidcPinsError, RequiredCla
 use super::keys::OidcKeys;
 use crate::kubernetes::{Namespace, PodSuffix, ServiceAccount};
 use crate::template::Template;
+use crate::text::text;
 
 /// Whose pods pass: projected service-account tokens of one cluster, bound to a pod.
 /// <https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/#bound-service-account-tokens>
@@ -228,34 +226,8 @@ impl GcpProject {
     }
 }
 
-macro_rules! text {
-    ($name:ident, $error:ident) => {
-        impl $name {
-            /// The text, exactly as it was given.
-            #[must_use]
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = $error;
-
-            fn from_str(text: &str) -> Result<Self, $error> {
-                Self::parse(text)
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-    };
-}
-
-text!(WorkflowRef, WorkflowRefError);
-text!(GcpProject, GcpProjectError);
+text!(WorkflowRef, WorkflowRefError, 0);
+text!(GcpProject, GcpProjectError, 0);
 
 /// Not a workflow on a branch or tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
