@@ -317,6 +317,19 @@ async fn neither_identity_nor_refusal_shows_any_of_an_svid() {
     assert!(svid.split('.').all(|segment| !shown.contains(segment)));
 }
 
+#[tokio::test]
+async fn w28_w29_ids_that_differ_in_one_field_are_two_subjects() {
+    let attestor = attestor();
+    let subject = async |path: &str| {
+        let svid = svid_of(&format!("spiffe://example.org/agent/{path}"));
+        attest(&attestor, &svid).await.unwrap().subject().to_string()
+    };
+    let mut subjects = std::collections::BTreeSet::new();
+    for path in ["t/u/x/a", "t2/u/x/a", "t/u2/x/a", "t/u/x2/a", "t/u/x/a2", "u/t/x/a", "t/x/u/a", "a/u/x/t"] {
+        assert!(subjects.insert(subject(path).await), "{path}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
