@@ -263,11 +263,11 @@ impl World {
 }
 
 pub(crate) fn pins() -> AwsStsPins {
-    from_settings(&settings())
+    from_settings(&usual_settings())
 }
 
 /// The verifier's settings as the published vectors have them.
-pub(crate) fn settings() -> Map<String, Value> {
+pub(crate) fn usual_settings() -> Map<String, Value> {
     let endpoints = ["regional:eu-west-1", "global:us-east-1"].map(endpoint_settings);
     let roles = json!([
         { "role": "arn:aws:iam::123456789012:role/team/agents", "agent": "blue", "unique_id": null },

@@ -2,9 +2,8 @@ use agentkeys_core::HttpResponse;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::aws_sts_support::settings as usual_settings;
 use crate::aws_sts_support::{
-    ARN, NOW, Signing, USER_ID, World, answer_of, content, endpoint_settings, from_settings,
+    ARN, NOW, Signing, USER_ID, World, answer_of, content, endpoint_settings, from_settings, usual_settings,
 };
 use crate::support::told;
 

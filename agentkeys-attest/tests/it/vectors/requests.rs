@@ -6,7 +6,7 @@ use agentkeys_core::HttpRequest;
 use serde_json::Value;
 
 use super::{Answer, File, Request, Vector, writing};
-use crate::aws_sts_support::settings;
+use crate::aws_sts_support::usual_settings;
 use crate::aws_sts_table::{Case, cases};
 
 /// The request that a row must send, read off its evidence: the same parameters in the one order that
@@ -40,7 +40,7 @@ fn vector(case: &Case) -> Vector {
 async fn r16_the_published_vectors_of_aws_sts_hold() {
     let cases = cases();
     if writing() {
-        let mut file = File::new("aws-sts", settings().into(), BTreeMap::new());
+        let mut file = File::new("aws-sts", usual_settings().into(), BTreeMap::new());
         for case in &cases {
             file.push(vector(case)).await;
         }
@@ -50,7 +50,7 @@ async fn r16_the_published_vectors_of_aws_sts_hold() {
     file.holds().await;
 
     // the vectors are the rows, in their order, letter for letter
-    assert_eq!(file.settings, settings());
+    assert_eq!(file.settings, usual_settings());
     assert_eq!(file.vectors.len(), cases.len());
     for (found, case) in file.vectors.iter().zip(&cases) {
         let (row, name) = (vector(case), &case.name);
