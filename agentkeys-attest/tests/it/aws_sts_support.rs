@@ -16,7 +16,7 @@ use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SignatureLocation, SigningSettings, sign};
 use aws_sigv4::sign::v4;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 pub(crate) const NOW: u64 = 1_800_000_000;
 pub(crate) const ORIGIN: &str = "https://sts.eu-west-1.amazonaws.com";
@@ -173,6 +173,17 @@ impl FakeSts {
         self.requests.lock().unwrap().clone()
     }
 
+    /// What is answered when it is not down.
+    pub(crate) fn answer_to(&self, request: &HttpRequest) -> HttpResponse {
+        if let Some(answer) = &*self.always.lock().unwrap() {
+            return answer.clone();
+        }
+        if self.verifies(request) {
+            return self.good.lock().unwrap().clone();
+        }
+        xml(403, error_of("SignatureDoesNotMatch"))
+    }
+
     /// The request as it would have to be, had the key signed it with the headers that it has.
     fn verifies(&self, request: &HttpRequest) -> bool {
         let (address, query) = request.url.split_once('?').unwrap();
@@ -206,19 +217,12 @@ impl FakeSts {
 #[async_trait]
 impl HttpClient for FakeSts {
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let good = self.verifies(&request);
-        self.requests.lock().unwrap().push(request);
+        self.requests.lock().unwrap().push(request.clone());
         tokio::task::yield_now().await;
         if *self.down.lock().unwrap() {
             return Err(HttpError::Timeout);
         }
-        if let Some(answer) = &*self.always.lock().unwrap() {
-            return Ok(answer.clone());
-        }
-        if good {
-            return Ok(self.good.lock().unwrap().clone());
-        }
-        Ok(xml(403, error_of("SignatureDoesNotMatch")))
+        Ok(self.answer_to(&request))
     }
 }
 
@@ -259,18 +263,55 @@ impl World {
 }
 
 pub(crate) fn pins() -> AwsStsPins {
+    from_settings(&usual_settings())
+}
+
+/// The verifier's settings as the published vectors have them.
+pub(crate) fn usual_settings() -> Map<String, Value> {
+    let endpoints = ["regional:eu-west-1", "global:us-east-1"].map(endpoint_settings);
+    let roles = json!([
+        { "role": "arn:aws:iam::123456789012:role/team/agents", "agent": "blue", "unique_id": null },
+        { "role": "arn:aws:iam::123456789012:role/launcher", "agent": null, "unique_id": null },
+    ]);
+    [("endpoints", json!(endpoints)), ("audience", "agentkeys".into()), ("roles", roles)]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into_iter()
+        .collect()
+}
+
+/// An endpoint as the published vectors have it.
+pub(crate) fn endpoint_settings(text: &str) -> Value {
+    let endpoint = endpoint(text);
+    json!({
+        "host": endpoint.host(),
+        "region": endpoint.region().as_str(),
+        "partition": endpoint.partition().as_str(),
+    })
+}
+
+pub(crate) fn from_settings(settings: &Map<String, Value>) -> AwsStsPins {
+    let list = |name: &str| settings[name].as_array().unwrap().iter();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let endpoints = list("endpoints").map(|endpoint| {
+        let [partition, region] = ["partition", "region"].map(|name| text(&endpoint[name]));
+        let (partition, region) = (partition.parse().unwrap(), region.parse().unwrap());
+        StsEndpoint::at_host(partition, region, endpoint["host"].as_str().unwrap()).unwrap()
+    });
+    let roles = list("roles").map(|rule| {
+        let role = text(&rule["role"]).parse().unwrap();
+        let role = match &rule["agent"] {
+            Value::Null => StsRole::with_self_asserted_session_names(role),
+            agent => StsRole::named(role, text(agent).parse().unwrap()),
+        };
+        match &rule["unique_id"] {
+            Value::Null => role,
+            unique_id => role.with_unique_id(text(unique_id).parse().unwrap()),
+        }
+    });
     AwsStsPins {
-        endpoints: vec![endpoint("regional:eu-west-1"), endpoint("global:us-east-1")],
-        audience: "agentkeys".parse().unwrap(),
-        roles: vec![
-            StsRole::named(
-                "arn:aws:iam::123456789012:role/team/agents".parse().unwrap(),
-                "blue".parse().unwrap(),
-            ),
-            StsRole::with_self_asserted_session_names(
-                "arn:aws:iam::123456789012:role/launcher".parse().unwrap(),
-            ),
-        ],
+        endpoints: endpoints.collect(),
+        audience: text(&settings["audience"]).parse().unwrap(),
+        roles: roles.collect(),
     }
 }
 

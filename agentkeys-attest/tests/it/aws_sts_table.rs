@@ -1,18 +1,20 @@
-use agentkeys_attest::aws_sts::StsRole;
 use agentkeys_core::HttpResponse;
 use serde::Deserialize;
+use serde_json::{Map, Value, json};
 
-use crate::aws_sts_support::{ARN, NOW, Signing, USER_ID, World, content, endpoint, pins};
+use crate::aws_sts_support::{
+    ARN, NOW, Signing, USER_ID, World, answer_of, content, endpoint_settings, from_settings, usual_settings,
+};
 use crate::support::told;
 
 /// One row of `tests/data/aws-sts-cases.json`: good evidence, changed before or after it is signed, what
 /// STS says to it, and what becomes of it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Case {
-    name: String,
+pub(crate) struct Case {
+    pub(crate) name: String,
     /// The numbers of the requirements, weaknesses and lessons that the row is for.
-    rules: Vec<String>,
+    pub(crate) rules: Vec<String>,
     /// What is signed instead of the usual.
     sign: Option<Sign>,
     /// Then a piece of the URL and what stands there instead. In the new piece `{old}` is the old one.
@@ -32,9 +34,9 @@ struct Case {
     /// What STS answers to whatever it is asked.
     answer: Option<Answer>,
     /// The agent that it proves.
-    agent: Option<String>,
+    pub(crate) agent: Option<String>,
     /// Or the code of its refusal,
-    refused: Option<String>,
+    pub(crate) refused: Option<String>,
     /// and how the refusal's text ends.
     detail: Option<String>,
     /// Refused, but not before STS was asked.
@@ -96,7 +98,8 @@ impl Case {
         }
     }
 
-    fn content(&self) -> String {
+    /// The evidence.
+    pub(crate) fn content(&self) -> String {
         let mut url = self.signing().url();
         if let Some((old, new)) = &self.replace {
             assert!(url.contains(old.as_str()), "{}: {old} is not in {url}", self.name);
@@ -105,26 +108,36 @@ impl Case {
         self.content.as_deref().unwrap_or(r#"{"url":"{url}"}"#).replace("{url}", &url)
     }
 
-    fn world(&self) -> World {
-        let mut pins = pins();
+    /// Whether STS must be asked, and once.
+    pub(crate) const fn is_asked(&self) -> bool {
+        self.agent.is_some() || self.asked
+    }
+
+    /// The settings that stand over the usual ones, under the names that the published vectors have.
+    pub(crate) fn settings(&self) -> Map<String, Value> {
+        let mut settings = Map::new();
         if let Some(endpoints) = &self.endpoints {
-            pins.endpoints = endpoints.iter().map(|text| endpoint(text)).collect();
+            let endpoints: Vec<_> = endpoints.iter().map(|text| endpoint_settings(text)).collect();
+            settings.insert("endpoints".to_owned(), endpoints.into());
         }
         if let Some(role) = &self.role {
-            let mut role = StsRole::named(role.parse().unwrap(), "blue".parse().unwrap());
-            if let Some(unique_id) = &self.unique_id {
-                role = role.with_unique_id(unique_id.parse().unwrap());
-            }
-            pins.roles = vec![role];
+            let rule = json!({ "role": role, "agent": "blue", "unique_id": self.unique_id });
+            settings.insert("roles".to_owned(), json!([rule]));
         }
-        let world = World::with(pins, 100);
+        settings
+    }
+
+    pub(crate) fn world(&self) -> World {
+        let mut settings = usual_settings();
+        settings.extend(self.settings());
+        let world = World::with(from_settings(&settings), 100);
         let or = |text: &Option<String>, usual: &str| text.clone().unwrap_or_else(|| usual.to_owned());
         let (arn, account) = (or(&self.arn, ARN), or(&self.account, "123456789012"));
         world.sts.knows(&arn, &or(&self.user_id, USER_ID), &account);
         if let Some(answer) = &self.answer {
             let mut body = answer.body.clone();
             if let Some((old, new)) = &answer.replace {
-                body = crate::aws_sts_support::answer_of(ARN, USER_ID, "123456789012");
+                body = answer_of(ARN, USER_ID, "123456789012");
                 assert!(body.contains(old.as_str()), "{}: {old} is not in the answer", self.name);
                 body = body.replacen(old, &new.replace("{old}", old), 1);
             }
@@ -136,7 +149,7 @@ impl Case {
     }
 }
 
-fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     serde_json::from_str(include_str!("../data/aws-sts-cases.json")).unwrap()
 }
 
@@ -154,7 +167,7 @@ async fn the_table_of_presigned_requests() {
         let (agent, refused, text) = found;
         let detail_ok = case.detail.as_deref().is_none_or(|detail| text.ends_with(detail));
         let asked = world.sts.requests().len();
-        let asked_ok = asked == usize::from(case.agent.is_some() || case.asked);
+        let asked_ok = asked == usize::from(case.is_asked());
         if agent != case.agent || refused != case.refused || !detail_ok || !asked_ok {
             wrong
                 .push(format!("{} {:?}: {agent:?} {refused:?} {text}, asked {asked}", case.name, case.rules));

@@ -16,11 +16,13 @@ pub(crate) struct Case {
     #[serde(default)]
     pub(crate) issuer: String,
     /// Signed with this instead of RS256.
-    algorithm: Option<String>,
+    pub(crate) algorithm: Option<String>,
     /// A rule for the organization of the account,
     pub(crate) organization: Option<String>,
     /// and one for its organizational unit.
     pub(crate) unit: Option<String>,
+    /// Another form of the whole SPIFFE ID's path.
+    pub(crate) template: Option<String>,
     /// Signed by `stranger`, whose keys have the same names.
     pub(crate) signer: Option<String>,
     /// The header's text instead of the usual one.
@@ -31,13 +33,26 @@ pub(crate) struct Case {
     pub(crate) replace: Option<(String, String)>,
     /// The agent that it proves.
     pub(crate) agent: Option<String>,
-    /// Or the code of its refusal,
+    /// Or the whole subject,
+    pub(crate) subject: Option<String>,
+    /// or the code of its refusal,
     pub(crate) refused: Option<String>,
     /// and how the refusal's text ends.
     pub(crate) detail: Option<String>,
 }
 
 impl Case {
+    /// The settings that stand over the usual ones, under the names that the published vectors have.
+    pub(crate) fn settings(&self) -> Map<String, Value> {
+        let own = [("organization", &self.organization), ("unit", &self.unit), ("template", &self.template)];
+        own.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text.as_deref()?.into()))).collect()
+    }
+
+    /// Whether it proves somebody.
+    const fn is_good(&self) -> bool {
+        self.agent.is_some() || self.subject.is_some()
+    }
+
     fn algorithm(&self) -> Algorithm {
         Algorithm::from_name(self.algorithm.as_deref().unwrap_or("RS256")).unwrap()
     }
@@ -92,9 +107,10 @@ pub(crate) fn assert_sound(cases: &[Case]) {
     assert_eq!(names.len(), cases.len(), "two rows of one name");
     for case in cases {
         assert!(!case.rules.is_empty(), "{}", case.name);
-        assert!(case.agent.is_some() != case.refused.is_some(), "{}", case.name);
+        let outcomes = [&case.agent, &case.subject, &case.refused];
+        assert_eq!(outcomes.into_iter().flatten().count(), 1, "{}", case.name);
         assert!(case.patch.is_some() as u8 + case.replace.is_some() as u8 <= 1, "{}", case.name);
     }
-    let good = cases.iter().filter(|case| case.agent.is_some()).count();
+    let good = cases.iter().filter(|case| case.is_good()).count();
     assert!(good * 5 < cases.len(), "{good} of {}", cases.len());
 }
