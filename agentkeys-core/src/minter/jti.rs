@@ -67,6 +67,15 @@ mod tests {
         }
     }
 
+    #[derive(Debug)]
+    struct Dry;
+
+    impl Random for Dry {
+        fn fill(&self, _: &mut [u8]) -> Result<(), RandomError> {
+            Err(RandomError::new())
+        }
+    }
+
     #[test]
     fn w45_no_jti_is_given_out_twice() {
         let random = Arc::new(Counted::default());
@@ -92,5 +101,11 @@ mod tests {
         assert_ne!(jtis.draw().unwrap(), jtis.draw().unwrap());
         assert_eq!(random.0.load(Ordering::SeqCst), 2);
         drop(held);
+
+        let dry = Jtis::new(Arc::new(Dry));
+        let held = dry.drawn.lock().unwrap();
+        assert_eq!(dry.draw(), Err(RandomError::new()));
+        drop(held);
+        assert_eq!(dry.draw(), Err(RandomError::new()));
     }
 }
