@@ -33,15 +33,23 @@
 
 mod actor;
 mod aws;
+mod class;
 mod credentials;
 mod exchanger;
+mod jitter;
 mod source;
+pub mod vend;
 
 pub use actor::{ActorError, ActorOmni, Wallet};
 pub use aws::{
-    AwsExchanger, MAX_TAGS, Region, RoleArn, RoleError, RoleSession, RoleSessionName, SessionDuration,
-    SessionTags, TAG_ACTOR_OMNI, TAG_USER_WALLET, TAGS_CLAIM, TagError,
+    AwsExchanger, MAX_TAGS, PACKED_WARNING, PackedSize, Region, RoleArn, RoleError, RoleSession,
+    RoleSessionName, SessionDuration, SessionTags, TAG_ACTOR_OMNI, TAG_DATA_CLASS, TAG_USER_WALLET,
+    TAGS_CLAIM, TagError, TagsForm,
 };
+pub use class::{ClassError, DataClass};
 pub use credentials::AwsCredentials;
 pub use exchanger::{ExchangeError, Exchanger};
-pub use source::{CredentialSource, REFRESH_MARGIN, SourceError};
+pub use source::{
+    CredentialCache, CredentialSource, MIN_LEFT, REFRESH_MARGIN, REFUSED_FOR, RevocationCheck,
+    RevocationError, SessionKey, SourceError,
+};
