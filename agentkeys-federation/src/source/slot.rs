@@ -222,3 +222,108 @@ pub const REFUSED_FOR: Duration = Duration::from_secs(10);
 
 /// By how much sources that began together are pulled apart.
 const REFRESH_SPREAD: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use agentkeys_core::testing::{ManualClock, SeededRandom};
+    use agentkeys_core::{
+        Assurance, EvidenceKind, Issuer, KeyRing, LocalSigner, MintError, Minter, RandomError, SystemRandom,
+        Token,
+    };
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::exchanger::{ExchangeError, Exchanger};
+
+    fn at(second: u64) -> Timestamp {
+        Timestamp::from_unix(second)
+    }
+
+    fn credentials(ends: u64) -> AwsCredentials {
+        AwsCredentials::new("ASIAEXAMPLE", "secret".into(), "token".into(), at(ends))
+    }
+
+    #[derive(Debug)]
+    struct Always(u8);
+
+    impl Random for Always {
+        fn fill(&self, buffer: &mut [u8]) -> Result<(), RandomError> {
+            buffer.fill(self.0);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn short_lives_are_used_for_half_of_their_time() {
+        for (ends, drawn, refresh_at) in
+            [(1900, 0, 1600), (1900, 0xff, 1540), (1600, 0, 1300), (1400, 0, 1200), (1100, 0xff, 1050)]
+        {
+            let held = Held::new(credentials(ends), at(1000), &Always(drawn));
+            assert_eq!(held.refresh_at, at(refresh_at), "{ends} {drawn}");
+        }
+    }
+
+    #[test]
+    fn an_error_of_one_identity_is_not_remembered_against_the_next() {
+        for forgotten in [ExchangeError::TokenExpired.into(), SourceError::from(MintError::Expired)] {
+            assert!(Refused::of(forgotten, at(1000)).is_none());
+        }
+        for (kept, span) in [
+            (SourceError::from(ExchangeError::Denied), 10),
+            (MintError::SelfAsserted.into(), 10),
+            (ExchangeError::Throttled.into(), 5),
+            (SourceError::Timeout, 1),
+        ] {
+            assert_eq!(Refused::of(kept, at(1000)).unwrap().span.as_secs(), span);
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_keeps_no_refusal() {
+        let refused = Refused::of(ExchangeError::Denied.into(), at(1000)).unwrap();
+        for (now, stands) in
+            [(989, false), (990, false), (991, true), (1000, true), (1009, true), (1010, false)]
+        {
+            assert_eq!(refused.stands(at(now)), stands, "{now}");
+        }
+    }
+
+    #[derive(Debug)]
+    struct Never;
+
+    #[async_trait]
+    impl Exchanger for Never {
+        type Target = RoleSession;
+        type Credentials = AwsCredentials;
+
+        async fn exchange(&self, _: &Token, _: &RoleSession) -> Result<AwsCredentials, ExchangeError> {
+            std::future::pending().await
+        }
+    }
+
+    #[tokio::test]
+    async fn who_looked_before_an_exchange_landed_looks_again_and_begins_none() {
+        let (signer, _) = LocalSigner::generate(&SystemRandom::new()).unwrap();
+        let issuer = Issuer::parse("https://broker.example.org").unwrap();
+        let minter = Minter::new(issuer, KeyRing::new(Arc::new(signer)));
+        let mut obtain = Obtain::new(minter, Arc::new(Never));
+        obtain.clock = ManualClock::new(at(1_800_000_000));
+        obtain.random = SeededRandom::new(1);
+        let obtain = Arc::new(obtain);
+        let (kind, now) = (EvidenceKind::from_static("aws-stsweb"), at(1_800_000_000));
+        let (root, agent) = ("cluster".parse().unwrap(), "blue".parse().unwrap());
+        let ends = now.plus(Duration::from_secs(60));
+        let identity =
+            AttestedIdentity::assertion(kind, root, agent, Assurance::PlatformAttested, now, ends).unwrap();
+        let session = RoleSession::new("arn:aws:iam::123456789012:role/x".parse().unwrap());
+
+        let slot = Arc::new(Slot::default());
+        let seen = slot.state.load_full();
+        slot.land(&obtain, Ok(credentials(1_800_000_900)));
+        assert!(slot.join(&seen, &obtain, &identity, &session).unwrap().is_none());
+        let kept = slot.kept_or_join(now, &obtain, &identity, &session).unwrap();
+        assert_eq!(kept.unwrap().expires_at(), at(1_800_000_900));
+        let seen = slot.state.load_full();
+        assert!(slot.join(&seen, &obtain, &identity, &session).unwrap().is_some());
+    }
+}
