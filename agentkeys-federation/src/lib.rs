@@ -28,6 +28,9 @@
 //! # }
 //! ```
 //!
+//! A broker that serves many agents keeps their credentials in one [`CredentialCache`]: one exchange for each
+//! [`SessionKey`], however many ask. [`vend`] writes credentials as SDKs read them.
+//!
 //! # Features
 //! - `provide-credentials`: a [`CredentialSource`] is an aws-sdk `ProvideCredentials`.
 

@@ -128,14 +128,14 @@ mod tests {
     }
 
     #[test]
-    fn r62_the_containers_json_is_awss_to_the_byte() {
+    fn the_containers_json_is_awss_to_the_byte() {
         let golden = "{\"AccessKeyId\":\"ASIAEXAMPLE\",\"SecretAccessKey\":\"se/cret+\",\
                       \"Token\":\"to\\\"ken\\\\==\",\"Expiration\":\"2027-01-15T08:15:00Z\"}";
         assert_eq!(container(&credentials(1_800_000_900)).unwrap().expose(), golden);
     }
 
     #[test]
-    fn r62_the_processs_json_is_awss_to_the_byte() {
+    fn the_processs_json_is_awss_to_the_byte() {
         let golden = "{\"Version\":1,\"AccessKeyId\":\"ASIAEXAMPLE\",\"SecretAccessKey\":\"se/cret+\",\
                       \"SessionToken\":\"to\\\"ken\\\\==\",\"Expiration\":\"2027-01-15T08:15:00Z\"}";
         assert_eq!(process(&credentials(1_800_000_900)).unwrap().expose(), golden);

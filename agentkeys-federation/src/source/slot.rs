@@ -195,11 +195,10 @@ impl Held {
 impl Refused {
     /// None for what says nothing of the next identity of the same agent.
     fn of(error: SourceError, at: Timestamp) -> Option<Self> {
-        let span = match error.kind() {
-            ErrorKind::Invalid => return None,
-            ErrorKind::Unavailable => error.retry_after().unwrap_or(REFUSED_FOR),
-            _ => REFUSED_FOR,
-        };
+        if matches!(error, SourceError::IdentityExpired) {
+            return None;
+        }
+        let span = error.retry_after().unwrap_or(REFUSED_FOR);
         Some(Self { error, at, span })
     }
 
@@ -265,11 +264,10 @@ mod tests {
 
     #[test]
     fn an_error_of_one_identity_is_not_remembered_against_the_next() {
-        for forgotten in [ExchangeError::TokenExpired.into(), SourceError::from(MintError::Expired)] {
-            assert!(Refused::of(forgotten, at(1000)).is_none());
-        }
+        assert!(Refused::of(MintError::Expired.into(), at(1000)).is_none());
         for (kept, span) in [
             (SourceError::from(ExchangeError::Denied), 10),
+            (ExchangeError::TokenExpired.into(), 10),
             (MintError::SelfAsserted.into(), 10),
             (ExchangeError::Throttled.into(), 5),
             (SourceError::Timeout, 1),

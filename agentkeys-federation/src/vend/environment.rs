@@ -3,8 +3,8 @@ use agentkeys_core::Secret;
 use super::{VendError, rfc3339};
 use crate::credentials::AwsCredentials;
 
-/// Credentials as the environment of a child process: what to set and, before that, what to unset, so that no
-/// SDK falls back to another identity.
+/// Credentials as the environment of a child process: what to set once the variables in [`UNSET`] are gone, so
+/// that no SDK falls back to another identity.
 ///
 /// All values are computed before the first is used, so that a failure leaves no environment half changed.
 #[derive(Clone, Debug)]
@@ -29,12 +29,6 @@ impl Environment {
     /// The variables to set, names and values.
     pub fn set(&self) -> impl Iterator<Item = (&'static str, &Secret)> {
         self.0.iter().map(|(name, value)| (*name, value))
-    }
-
-    /// The variables to unset first: [`UNSET`].
-    #[must_use]
-    pub const fn unset(&self) -> &'static [&'static str] {
-        &UNSET
     }
 
     /// The same as lines for a POSIX shell to `eval`: `unset …`, then an `export` for each variable, its value

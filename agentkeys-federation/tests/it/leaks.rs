@@ -18,7 +18,7 @@ async fn l29_no_secret_is_shown_anywhere() {
     world.http.answer(STS, 200, success(&token, world.session.role(), "2027-01-15T08:15:00Z"));
     let credentials = world.exchanger.exchange(&token, &world.session).await.unwrap();
     write!(shown, "{credentials:?} {:?}", credentials.session_token()).unwrap();
-    for answer in [failure("AccessDenied"), failure("Other"), "MARKED-upstream".to_owned()] {
+    for answer in [failure("AccessDenied"), failure("MARKED-code"), "MARKED-upstream".to_owned()] {
         for status in [200, 400, 403, 500] {
             world.http.answer(STS, status, answer.clone());
             let error = world.exchanger.exchange(&token, &world.session).await.unwrap_err();

@@ -143,9 +143,9 @@ impl Exchanger for Counting {
     async fn exchange(&self, token: &Token, target: &RoleSession) -> Result<AwsCredentials, ExchangeError> {
         self.jtis.lock().unwrap().push(token.jti().to_owned());
         assert!(!self.panics.swap(false, Ordering::SeqCst), "as told");
-        let takes = *self.takes.lock().unwrap();
+        let (takes, error) = (*self.takes.lock().unwrap(), *self.error.lock().unwrap());
         tokio::time::sleep(takes).await;
-        if let Some(error) = *self.error.lock().unwrap() {
+        if let Some(error) = error {
             return Err(error);
         }
         let ends = self.clock.now().unwrap().plus(Duration::from_secs(target.duration().as_secs().into()));
