@@ -12,7 +12,7 @@ use crate::aws::RoleSession;
 /// that named itself must not be served what was minted for one that the platform named (W9); the instance,
 /// because one that is revoked must not live on what its successor renews.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct SessionKey(Box<[u8]>);
+pub struct SessionKey(Vec<u8>);
 
 impl SessionKey {
     /// The key of `session` for `identity`.
@@ -26,7 +26,7 @@ impl SessionKey {
         parts.optional(identity.instance().map(|instance| instance.as_str()));
         parts.text(identity.assurance().as_str());
         session.key_parts(&mut parts);
-        Self(parts.0.into_boxed_slice())
+        Self(parts.0)
     }
 }
 
