@@ -85,7 +85,9 @@ fn said(text: Option<&str>) -> Option<&str> {
 fn is_provider(provider: &str, issuer: &str, role: &RoleArn) -> bool {
     let (partition, account) = (role.partition(), role.account());
     let named = provider.strip_prefix(&format!("arn:{partition}:iam::{account}:oidc-provider/"));
-    provider == issuer || named.is_some_and(|host| issuer.strip_prefix("https://") == Some(host))
+    // an IAM provider is named by its URL without the scheme
+    let host = issuer.split_once("://").map(|(_, host)| host);
+    provider == issuer || named.is_some_and(|named| host == Some(named))
 }
 
 /// How far the STS's clock may be ahead of ours.
