@@ -48,6 +48,8 @@ pub struct Outcome {
     nanoseconds: f64,
     /// Its speed relative to each other one; above 1 it is the faster.
     versus: Vec<(&'static str, f64)>,
+    /// What else was counted.
+    figures: Vec<(&'static str, f64)>,
 }
 
 /// Measures the first candidate against the others.
@@ -79,7 +81,7 @@ pub fn compare(case: &'static str, plan: Plan, mut candidates: Vec<Candidate<'_>
     let ratio =
         |theirs: &[f64]| median(theirs.iter().zip(&ours).map(|(theirs, ours)| theirs / ours).collect());
     let versus = (1..count).map(|at| (candidates[at].name, ratio(&times[at]))).collect();
-    Outcome { case, nanoseconds: median(ours.clone()), versus }
+    Outcome::new(case, median(ours.clone()), versus)
 }
 
 /// Measures `one` call against what each of two threads needs for the same call while the other works
@@ -124,7 +126,7 @@ pub fn scale(case: &'static str, plan: Plan, one: impl Fn(usize) + Sync) -> Outc
     // the first round warms up
     let (alone, together) = (alone.split_off(1), together.split_off(1));
     let speed = median(alone.iter().zip(&together).map(|(alone, together)| alone / together).collect());
-    Outcome { case, nanoseconds: median(together), versus: vec![("one_thread", speed)] }
+    Outcome::new(case, median(together), vec![("one_thread", speed)])
 }
 
 /// The bench's `main`: runs each case and prints a table, or with `--json` one object a line and nothing else.
@@ -151,13 +153,25 @@ impl Outcome {
     /// other way; above 1 it is the faster.
     #[must_use]
     pub const fn new(case: &'static str, nanoseconds: f64, versus: Vec<(&'static str, f64)>) -> Self {
-        Self { case, nanoseconds, versus }
+        Self { case, nanoseconds, versus, figures: Vec::new() }
+    }
+
+    /// With something else that was counted.
+    #[must_use]
+    pub fn with_figure(mut self, name: &'static str, value: f64) -> Self {
+        self.figures.push((name, value));
+        self
     }
 
     fn to_json(&self, bench: &str) -> Value {
         let versus: Map<String, Value> =
             self.versus.iter().map(|(name, ratio)| ((*name).to_owned(), json!(rounded(*ratio)))).collect();
-        json!({ "bench": bench, "case": self.case, "ns": (self.nanoseconds * 10.0).round() / 10.0, "vs": versus })
+        let nanoseconds = (self.nanoseconds * 10.0).round() / 10.0;
+        let mut line = json!({ "bench": bench, "case": self.case, "ns": nanoseconds, "vs": versus });
+        for (name, value) in &self.figures {
+            line[*name] = json!(rounded(*value));
+        }
+        line
     }
 }
 
@@ -166,6 +180,9 @@ impl fmt::Display for Outcome {
         write!(f, "{:15} {:>9.2} us", self.case, self.nanoseconds / 1000.0)?;
         for (name, ratio) in &self.versus {
             write!(f, "   {ratio:.3}x {name}")?;
+        }
+        for (name, value) in &self.figures {
+            write!(f, "   {name} {value}")?;
         }
         Ok(())
     }

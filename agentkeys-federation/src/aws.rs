@@ -7,4 +7,7 @@ mod tags;
 
 pub use exchange::AwsExchanger;
 pub use role::{Region, RoleArn, RoleError, RoleSession, RoleSessionName, SessionDuration};
-pub use tags::{MAX_TAGS, SessionTags, TAG_ACTOR_OMNI, TAG_USER_WALLET, TAGS_CLAIM, TagError};
+pub use tags::{
+    MAX_TAGS, PACKED_WARNING, PackedSize, SessionTags, TAG_ACTOR_OMNI, TAG_DATA_CLASS, TAG_USER_WALLET,
+    TAGS_CLAIM, TagError, TagsForm,
+};

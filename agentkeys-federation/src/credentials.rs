@@ -1,26 +1,29 @@
 use std::fmt;
+use std::sync::Arc;
 
 use agentkeys_core::{Secret, Timestamp};
 
 /// Temporary AWS credentials (R119): a key, its secret, the session token, and when they end.
 ///
-/// `Debug` shows the access key id, which CloudTrail shows as well, and the end; never the secrets.
+/// Clones share one copy. `Debug` shows the access key id, which CloudTrail shows as well, and the end; never the secrets.
 #[derive(Clone)]
 pub struct AwsCredentials {
-    access_key_id: String,
+    access_key_id: Arc<str>,
     secret_access_key: Secret,
     session_token: Secret,
     expires_at: Timestamp,
 }
 
 impl AwsCredentials {
-    pub(crate) const fn new(
-        access_key_id: String,
+    /// What an [`crate::Exchanger`] got.
+    #[must_use]
+    pub fn new(
+        access_key_id: impl Into<Arc<str>>,
         secret_access_key: Secret,
         session_token: Secret,
         expires_at: Timestamp,
     ) -> Self {
-        Self { access_key_id, secret_access_key, session_token, expires_at }
+        Self { access_key_id: access_key_id.into(), secret_access_key, session_token, expires_at }
     }
 
     /// The access key id: not a secret.

@@ -93,6 +93,34 @@ impl ExchangeError {
         }
     }
 
+    /// How often the same request is sent before this error stands, the first time included.
+    ///
+    /// `IDPCommunicationError`, throttling and 5xx three times. `InvalidIdentityToken` twice: AWS answers it
+    /// also where it could not fetch our keys in time ("Couldn't retrieve verification key"), and its Go,
+    /// PHP and Ruby SDKs try it again; mostly, though, it means a provider or role that somebody must mend,
+    /// so it costs one request more and no third. Everything else once: the same bytes get the same answer.
+    #[must_use]
+    pub const fn tries(self) -> u32 {
+        match self {
+            Self::IssuerUnreachable | Self::Throttled | Self::Unavailable => 3,
+            Self::TokenInvalid => 2,
+            _ => 1,
+        }
+    }
+
+    /// The name of every failed exchange in a host's answer, whatever [`ExchangeError::code`] its logs have
+    /// (R65).
+    #[must_use]
+    pub const fn wire_name(self) -> &'static str {
+        "sts_error"
+    }
+
+    /// The HTTP status that goes with [`ExchangeError::wire_name`]: a gateway whose upstream failed.
+    #[must_use]
+    pub const fn wire_status(self) -> u16 {
+        502
+    }
+
     /// How long to wait before the next try; none where trying again is of no use.
     #[must_use]
     pub fn retry_after(self) -> Option<Duration> {

@@ -28,20 +28,31 @@
 //! # }
 //! ```
 //!
+//! A broker that serves many agents keeps their credentials in one [`CredentialCache`]: one exchange for each
+//! [`SessionKey`], however many ask. [`vend`] writes credentials as SDKs read them.
+//!
 //! # Features
 //! - `provide-credentials`: a [`CredentialSource`] is an aws-sdk `ProvideCredentials`.
 
 mod actor;
 mod aws;
+mod class;
 mod credentials;
 mod exchanger;
+mod jitter;
 mod source;
+pub mod vend;
 
 pub use actor::{ActorError, ActorOmni, Wallet};
 pub use aws::{
-    AwsExchanger, MAX_TAGS, Region, RoleArn, RoleError, RoleSession, RoleSessionName, SessionDuration,
-    SessionTags, TAG_ACTOR_OMNI, TAG_USER_WALLET, TAGS_CLAIM, TagError,
+    AwsExchanger, MAX_TAGS, PACKED_WARNING, PackedSize, Region, RoleArn, RoleError, RoleSession,
+    RoleSessionName, SessionDuration, SessionTags, TAG_ACTOR_OMNI, TAG_DATA_CLASS, TAG_USER_WALLET,
+    TAGS_CLAIM, TagError, TagsForm,
 };
+pub use class::{ClassError, DataClass};
 pub use credentials::AwsCredentials;
 pub use exchanger::{ExchangeError, Exchanger};
-pub use source::{CredentialSource, REFRESH_MARGIN, SourceError};
+pub use source::{
+    CredentialCache, CredentialSource, MIN_LEFT, REFRESH_MARGIN, REFUSED_FOR, RevocationCheck,
+    RevocationError, SessionKey, SourceError,
+};

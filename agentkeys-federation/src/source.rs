@@ -1,29 +1,41 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentkeys_core::{AttestedIdentity, Clock, ClockError, ErrorKind, MintError, Minter, SystemClock};
-use tokio::sync::Mutex;
+use agentkeys_core::{AttestedIdentity, Clock, ClockError, ErrorKind, MintError, Minter, Random};
 
 use crate::aws::RoleSession;
 use crate::credentials::AwsCredentials;
 use crate::exchanger::{ExchangeError, Exchanger};
 
-/// Credentials of one role session for one identity: minted for, exchanged, kept until shortly before
-/// their end. Concurrent callers share one exchange.
+mod cache;
+mod key;
+mod obtain;
+mod revocation;
+mod slot;
+
+pub use cache::CredentialCache;
+pub(crate) use key::KeyParts;
+pub use key::SessionKey;
+use obtain::Obtain;
+pub use revocation::{RevocationCheck, RevocationError};
+use slot::Slot;
+pub use slot::{MIN_LEFT, REFRESH_MARGIN, REFUSED_FOR};
+
+/// Credentials of one role session for one identity: minted for, exchanged, kept, renewed.
 ///
-/// It serves nothing past the identity's `not_after`, not even credentials that would still work: attest
-/// again and build another.
+/// Kept credentials are read without a lock. Concurrent callers share one exchange, and none of them takes
+/// it away by giving up. It serves nothing past the identity's `not_after`, not even credentials that would
+/// still work: attest again and build another. For many identities there is [`CredentialCache`], which keeps
+/// the same rules.
 #[derive(Clone, Debug)]
 pub struct CredentialSource(Arc<Source>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Source {
-    minter: Minter,
-    exchanger: Arc<dyn Exchanger<Target = RoleSession, Credentials = AwsCredentials>>,
+    obtain: Arc<Obtain>,
     identity: AttestedIdentity,
     session: RoleSession,
-    clock: Arc<dyn Clock>,
-    kept: Mutex<Option<AwsCredentials>>,
+    slot: Arc<Slot>,
 }
 
 impl CredentialSource {
@@ -35,68 +47,91 @@ impl CredentialSource {
         identity: AttestedIdentity,
         session: RoleSession,
     ) -> Self {
-        Self::with_clock(minter, exchanger, identity, session, Arc::new(SystemClock::new()))
+        let obtain = Arc::new(Obtain::new(minter, exchanger));
+        Self(Arc::new(Source { obtain, identity, session, slot: Arc::default() }))
     }
 
-    /// The same with another clock.
+    /// An empty source with another clock.
     #[must_use]
-    pub fn with_clock(
-        minter: Minter,
-        exchanger: Arc<dyn Exchanger<Target = RoleSession, Credentials = AwsCredentials>>,
-        identity: AttestedIdentity,
-        session: RoleSession,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
-        Self(Arc::new(Source { minter, exchanger, identity, session, clock, kept: Mutex::new(None) }))
+    pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
+        self.rebuilt(|obtain| obtain.clock = clock)
     }
 
-    /// Credentials with more than [`REFRESH_MARGIN`] left.
+    /// An empty source with another source of jitter.
+    #[must_use]
+    pub fn with_random(self, random: Arc<dyn Random>) -> Self {
+        self.rebuilt(|obtain| obtain.random = random)
+    }
+
+    /// An empty source that asks `check` before every exchange.
+    #[must_use]
+    pub fn with_revocation(self, check: Arc<dyn RevocationCheck>) -> Self {
+        self.rebuilt(|obtain| obtain.revocation = Some(check))
+    }
+
+    /// Credentials with more than [`MIN_LEFT`] left. From [`REFRESH_MARGIN`] before their end on they are
+    /// renewed in the background while the old ones are served.
     ///
     /// # Errors
     /// [`SourceError`].
     pub async fn credentials(&self) -> Result<AwsCredentials, SourceError> {
         let source = &*self.0;
-        let mut kept = source.kept.lock().await;
-        let now = source.clock.now()?;
-        if !source.identity.is_current(now) {
-            *kept = None;
-            return Err(SourceError::Mint(MintError::Expired));
-        }
-        if let Some(credentials) = &*kept
-            && now.plus(REFRESH_MARGIN) < credentials.expires_at()
-        {
-            return Ok(credentials.clone());
-        }
-        let token = source.minter.mint(&source.identity, source.session.mint_request()?).await?;
-        let credentials = source.exchanger.exchange(&token, &source.session).await?;
-        *kept = Some(credentials.clone());
-        Ok(credentials)
+        source.slot.credentials(&source.obtain, &source.identity, &source.session).await
+    }
+
+    fn rebuilt(self, change: impl FnOnce(&mut Obtain)) -> Self {
+        let mut source = Arc::unwrap_or_clone(self.0);
+        change(Arc::make_mut(&mut source.obtain));
+        source.slot = Arc::default();
+        Self(Arc::new(source))
     }
 }
 
-/// Why there are no credentials.
-#[derive(Debug, thiserror::Error)]
+/// Why there are no credentials. All who waited for one exchange get the same.
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SourceError {
+    /// The cache is full of exchanges that are under way.
+    #[error("too many exchanges are under way")]
+    Busy,
     /// The clock.
     #[error(transparent)]
     Clock(#[from] ClockError),
     /// The exchange.
     #[error("the token was not exchanged")]
     Exchange(#[from] ExchangeError),
+    /// The identity is past its `not_after`: attest again.
+    #[error("the identity has expired: attest again")]
+    IdentityExpired,
+    /// The exchange ended without an outcome.
+    #[error("the exchange was broken off")]
+    Interrupted,
     /// The token.
     #[error("no token was minted")]
-    Mint(#[from] MintError),
+    Mint(#[source] Arc<MintError>),
+    /// Called outside of a tokio runtime.
+    #[error("there is no tokio runtime to exchange in")]
+    NoRuntime,
+    /// The [`RevocationCheck`].
+    #[error("the identity gets no credentials")]
+    Revocation(#[from] RevocationError),
+    /// No outcome in time.
+    #[error("no credentials could be had in time")]
+    Timeout,
 }
 
 impl SourceError {
     /// What an embedder must know.
     #[must_use]
-    pub const fn kind(&self) -> ErrorKind {
+    pub fn kind(&self) -> ErrorKind {
         match self {
+            Self::Busy | Self::Interrupted | Self::Timeout => ErrorKind::Unavailable,
             Self::Clock(error) => error.kind(),
             Self::Exchange(error) => error.kind(),
+            Self::IdentityExpired => ErrorKind::Invalid,
             Self::Mint(error) => error.kind(),
+            Self::NoRuntime => ErrorKind::Misconfigured,
+            Self::Revocation(error) => error.kind(),
         }
     }
 
@@ -104,12 +139,35 @@ impl SourceError {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Clock(_) => None,
             Self::Exchange(error) => error.retry_after(),
             Self::Mint(error) => error.retry_after(),
+            _ => self.kind().is_retryable().then_some(Duration::from_secs(1)),
+        }
+    }
+
+    /// A stable code for logs and metrics.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Busy => "source_busy",
+            Self::Clock(_) => "source_clock",
+            Self::Exchange(error) => error.code(),
+            Self::IdentityExpired => "source_identity_expired",
+            Self::Interrupted => "source_interrupted",
+            Self::Mint(_) => "source_mint",
+            Self::NoRuntime => "source_no_runtime",
+            Self::Revocation(RevocationError::Revoked) => "source_revoked",
+            Self::Revocation(RevocationError::Unavailable) => "source_revocation_unavailable",
+            Self::Timeout => "source_timeout",
         }
     }
 }
 
-/// Credentials are renewed when less than this is left: AWS SDKs renew within the last five minutes.
-pub const REFRESH_MARGIN: Duration = Duration::from_secs(300);
+impl From<MintError> for SourceError {
+    fn from(error: MintError) -> Self {
+        match error {
+            MintError::Expired => Self::IdentityExpired,
+            error => Self::Mint(Arc::new(error)),
+        }
+    }
+}

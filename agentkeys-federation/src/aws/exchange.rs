@@ -1,31 +1,35 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentkeys_core::{Clock, HttpClient, Secret, SystemClock, Timestamp, Token};
+use agentkeys_core::{Clock, HttpClient, Random, SystemClock, SystemRandom, Token};
 use async_trait::async_trait;
 use aws_sdk_sts::config::retry::RetryConfig;
 use aws_sdk_sts::config::timeout::TimeoutConfig;
 use aws_sdk_sts::config::{BehaviorVersion, Config};
-use aws_sdk_sts::error::{ProvideErrorMetadata as _, SdkError};
-use aws_sdk_sts::operation::assume_role_with_web_identity::{
-    AssumeRoleWithWebIdentityError, AssumeRoleWithWebIdentityOutput,
-};
+use aws_sdk_sts::operation::assume_role_with_web_identity::AssumeRoleWithWebIdentityOutput;
 
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+mod answer;
+mod refusal;
 
 use super::connector::Connector;
 use super::role::{Region, RoleSession, RoleSessionName};
 use crate::credentials::AwsCredentials;
 use crate::exchanger::{ExchangeError, Exchanger};
+use crate::jitter::between_half_and_all;
 
 /// `sts:AssumeRoleWithWebIdentity` through aws-sdk-sts: unsigned, with no credentials to sign with.
 /// <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html>
 ///
 /// The session's name is `ak-` and the token's `jti`, so CloudTrail joins to the audit row.
+///
+/// What may mend itself is tried again ([`ExchangeError::tries`]), after a wait that is drawn at random
+/// between half and all of 200 ms, then of 400 ms; of 1 s and 2 s where the STS asks to slow down. All of it
+/// together takes 20 seconds at most, and then the STS is [`ExchangeError::Unavailable`].
 #[derive(Clone, Debug)]
 pub struct AwsExchanger {
     client: aws_sdk_sts::Client,
     clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
 }
 
 impl AwsExchanger {
@@ -48,6 +52,13 @@ impl AwsExchanger {
         self
     }
 
+    /// With another source of the jitter between tries.
+    #[must_use]
+    pub fn with_random(mut self, random: Arc<dyn Random>) -> Self {
+        self.random = random;
+        self
+    }
+
     fn build(region: Region, http: Arc<dyn HttpClient>, url: Option<&str>) -> Self {
         // built by hand and not by aws-config, which reads the environment and files
         let mut config = Config::builder()
@@ -55,12 +66,44 @@ impl AwsExchanger {
             .region(aws_sdk_sts::config::Region::new(region.as_str().to_owned()))
             .allow_no_auth()
             .http_client(Connector(http))
-            .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
-            .timeout_config(TimeoutConfig::builder().operation_timeout(OPERATION_TIMEOUT).build());
+            // tries and the time for them are ours
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(TimeoutConfig::disabled());
         if let Some(url) = url {
             config = config.endpoint_url(url);
         }
-        Self { client: aws_sdk_sts::Client::from_conf(config.build()), clock: Arc::new(SystemClock::new()) }
+        let client = aws_sdk_sts::Client::from_conf(config.build());
+        Self { client, clock: Arc::new(SystemClock::new()), random: Arc::new(SystemRandom::new()) }
+    }
+
+    async fn ask(
+        &self,
+        token: &Token,
+        target: &RoleSession,
+        name: &RoleSessionName,
+    ) -> Result<AssumeRoleWithWebIdentityOutput, ExchangeError> {
+        let mut tried = 0;
+        loop {
+            let answer = self
+                .client
+                .assume_role_with_web_identity()
+                .role_arn(target.role().as_str())
+                .role_session_name(name.as_str())
+                .web_identity_token(token.expose())
+                .duration_seconds(target.duration().as_secs().cast_signed())
+                .send()
+                .await;
+            let error = match answer {
+                Ok(answer) => return Ok(answer),
+                Err(error) => refusal::explain(&error),
+            };
+            tried += 1;
+            if tried >= error.tries() {
+                return Err(error);
+            }
+            let first = if error == ExchangeError::Throttled { THROTTLED_WAIT } else { WAIT };
+            tokio::time::sleep(between_half_and_all(first * tried, &*self.random)).await;
+        }
     }
 }
 
@@ -71,90 +114,18 @@ impl Exchanger for AwsExchanger {
 
     async fn exchange(&self, token: &Token, target: &RoleSession) -> Result<AwsCredentials, ExchangeError> {
         let name = RoleSessionName::of_token(token);
-        let answer = self
-            .client
-            .assume_role_with_web_identity()
-            .role_arn(target.role().as_str())
-            .role_session_name(name.as_str())
-            .web_identity_token(token.expose())
-            .duration_seconds(target.duration().as_secs().cast_signed())
-            .send()
-            .await
-            .map_err(|error| explain(&error))?;
+        let asked = tokio::time::timeout(OPERATION_TIMEOUT, self.ask(token, target, &name)).await;
+        let answer = asked.unwrap_or(Err(ExchangeError::Unavailable))?;
         let now = self.clock.now().map_err(|_| ExchangeError::Unavailable)?;
-        check(answer, target, &name, now)
+        answer::check(answer, token, target, &name, now)
     }
 }
 
-/// Takes the answer only where it is for what was asked (W81).
-fn check(
-    answer: AssumeRoleWithWebIdentityOutput,
-    target: &RoleSession,
-    name: &RoleSessionName,
-    now: Timestamp,
-) -> Result<AwsCredentials, ExchangeError> {
-    let wrong = ExchangeError::Answer;
-    let user = answer.assumed_role_user().ok_or(wrong("no assumed role"))?;
-    if user.arn() != target.role().session_arn(name) {
-        return Err(wrong("another role"));
-    }
-    let credentials = answer.credentials.ok_or(wrong("no credentials"))?;
-    if credentials.access_key_id.is_empty()
-        || credentials.secret_access_key.is_empty()
-        || credentials.session_token.is_empty()
-    {
-        return Err(wrong("empty credentials"));
-    }
-    let seconds = u64::try_from(credentials.expiration.secs()).map_err(|_| wrong("an impossible expiry"))?;
-    let expires_at = Timestamp::from_unix(seconds);
-    if expires_at <= now || expires_at > now.plus(target.duration().as_duration()).plus(CLOCK_TOLERANCE) {
-        return Err(wrong("an expiry that was not asked for"));
-    }
-    let secret = Secret::new(credentials.secret_access_key);
-    Ok(AwsCredentials::new(
-        credentials.access_key_id,
-        secret,
-        Secret::new(credentials.session_token),
-        expires_at,
-    ))
-}
-
-/// AWS's code to our error. The SDK's own error holds the raw answer, so it goes no further than this.
-fn explain(error: &SdkError<AssumeRoleWithWebIdentityError, HttpResponse>) -> ExchangeError {
-    let SdkError::ServiceError(service) = error else {
-        return match error {
-            SdkError::ConstructionFailure(_) => ExchangeError::Refused,
-            SdkError::ResponseError(_) => ExchangeError::Answer("not an STS answer"),
-            _ => ExchangeError::Unavailable,
-        };
-    };
-    let Some(code) = service.err().code() else {
-        return match service.raw().status() {
-            status if status.is_success() => ExchangeError::Answer("not an STS answer"),
-            status if status.is_server_error() => ExchangeError::Unavailable,
-            _ => ExchangeError::Refused,
-        };
-    };
-    match code {
-        "AccessDenied" | "AccessDeniedException" => ExchangeError::Denied,
-        "ExpiredToken" | "ExpiredTokenException" => ExchangeError::TokenExpired,
-        "IDPCommunicationError" => ExchangeError::IssuerUnreachable,
-        "IDPRejectedClaim" => ExchangeError::TokenRejected,
-        "InvalidIdentityToken" => ExchangeError::TokenInvalid,
-        "MalformedPolicyDocument" => ExchangeError::PolicyMalformed,
-        "PackedPolicyTooLarge" => ExchangeError::PolicyTooLarge,
-        "RegionDisabledException" | "RegionDisabled" => ExchangeError::RegionDisabled,
-        "Throttling" | "ThrottlingException" | "RequestLimitExceeded" => ExchangeError::Throttled,
-        "InternalFailure" | "InternalError" | "ServiceUnavailable" => ExchangeError::Unavailable,
-        _ => ExchangeError::Refused,
-    }
-}
-
-/// One try and two more, as the SDK's standard mode does, for what may mend itself.
-const ATTEMPTS: u32 = 3;
-
-/// For all attempts together.
+/// For all tries together.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How far the STS's clock may be ahead of ours.
-const CLOCK_TOLERANCE: Duration = Duration::from_secs(300);
+/// The most that is waited before the second try; before the third it is twice that.
+const WAIT: Duration = Duration::from_millis(200);
+
+/// The same where the STS asks to slow down.
+const THROTTLED_WAIT: Duration = Duration::from_secs(1);

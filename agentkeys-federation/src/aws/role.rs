@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use agentkeys_core::{Audience, ExtraClaims, IssuerError, MintError, MintRequest, Token};
 
-use super::tags::{SessionTags, TAGS_CLAIM};
+use super::tags::{PackedSize, SessionTags, TagsForm};
+use crate::source::KeyParts;
 
 /// An IAM role's ARN: `arn:<partition>:iam::<12 digits>:role/<path><name>`, compared as a whole (W79, L3).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -186,6 +187,7 @@ impl FromStr for Region {
 pub struct RoleSession {
     role: RoleArn,
     tags: SessionTags,
+    tags_form: TagsForm,
     duration: SessionDuration,
 }
 
@@ -193,13 +195,21 @@ impl RoleSession {
     /// A session of `role` without tags, for [`SessionDuration::MIN`].
     #[must_use]
     pub fn new(role: RoleArn) -> Self {
-        Self { role, tags: SessionTags::new(), duration: SessionDuration::MIN }
+        let (tags, tags_form) = (SessionTags::new(), TagsForm::Nested);
+        Self { role, tags, tags_form, duration: SessionDuration::MIN }
     }
 
     /// With these session tags.
     #[must_use]
     pub fn with_tags(mut self, tags: SessionTags) -> Self {
         self.tags = tags;
+        self
+    }
+
+    /// With the tags written as this target reads them.
+    #[must_use]
+    pub const fn with_tags_form(mut self, form: TagsForm) -> Self {
+        self.tags_form = form;
         self
     }
 
@@ -222,6 +232,21 @@ impl RoleSession {
         self.duration
     }
 
+    /// What its tags take of what AWS allows.
+    #[must_use]
+    pub fn packed_size_estimate(&self) -> PackedSize {
+        self.tags.packed_size_estimate()
+    }
+
+    /// All that tells this role session from another: a field that is not here would be shared by mistake.
+    pub(crate) fn key_parts(&self, parts: &mut KeyParts) {
+        let Self { role, tags, tags_form, duration } = self;
+        parts.text(role.as_str());
+        tags.key_parts(parts);
+        parts.text(tags_form.as_str());
+        parts.number(duration.as_secs().into());
+    }
+
     /// What to mint: a token for AWS's STS with the tags and the role pin inside.
     ///
     /// # Errors
@@ -230,7 +255,7 @@ impl RoleSession {
         let audience = Audience::parse(STS_AUDIENCE).map_err(|_: IssuerError| MintError::Claim)?;
         let mut claims = ExtraClaims::new().with(ROLES_CLAIM, [self.role.as_str()])?;
         if !self.tags.is_empty() {
-            claims = claims.with(TAGS_CLAIM, &self.tags)?;
+            claims = self.tags.write(self.tags_form, claims)?;
         }
         Ok(MintRequest::new(audience).with_claims(claims))
     }

@@ -1,10 +1,18 @@
 use std::collections::BTreeMap;
 
-use agentkeys_core::AttestedIdentity;
+use agentkeys_core::{AttestedIdentity, ExtraClaims, MintError};
 use serde::ser::{Serialize, SerializeStruct as _, Serializer};
 use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory as _};
 
 use crate::actor::{ActorOmni, Wallet};
+use crate::class::DataClass;
+use crate::source::KeyParts;
+
+mod form;
+mod packed;
+
+pub use form::TagsForm;
+pub use packed::{PACKED_WARNING, PackedSize};
 
 /// Session tags, as the token carries them: each limit of AWS is checked here, before anything is signed.
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/id_session-tags.html>
@@ -47,6 +55,12 @@ impl SessionTags {
         self.put(TAG_USER_WALLET, wallet.as_str(), true)
     }
 
+    /// With [`TAG_DATA_CLASS`], transitive, for roles and buckets that are of one class (W68).
+    #[must_use]
+    pub fn with_data_class(self, class: &DataClass) -> Self {
+        self.put(TAG_DATA_CLASS, class.as_str(), true)
+    }
+
     /// With a tag of the host's own, transitive or not.
     ///
     /// # Errors
@@ -68,7 +82,7 @@ impl SessionTags {
         if self.0.keys().any(|known| known.to_lowercase() == folded) {
             return Err(TagError::Doubled);
         }
-        // the two keys of ours have their room kept
+        // the keys of ours have their room kept
         if self.0.keys().filter(|known| !known.starts_with(OWN_PREFIX)).count() >= MAX_TAGS - OWN_KEYS {
             return Err(TagError::TooMany);
         }
@@ -79,6 +93,37 @@ impl SessionTags {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// What these tags take of what AWS allows. It is an estimate: see [`PackedSize`].
+    #[must_use]
+    pub fn packed_size_estimate(&self) -> PackedSize {
+        PackedSize::of(self.0.iter().map(|(key, tag)| (key.as_str(), tag.value.as_str())))
+    }
+
+    /// The claims that carry them in this form.
+    pub(super) fn write(&self, form: TagsForm, claims: ExtraClaims) -> Result<ExtraClaims, MintError> {
+        match form {
+            TagsForm::Nested => claims.with(TAGS_CLAIM, self),
+            TagsForm::Flat => {
+                let tags: BTreeMap<&str, &str> =
+                    self.0.iter().map(|(key, tag)| (key.as_str(), tag.value.as_str())).collect();
+                claims.with(FLAT_TAGS_CLAIM, tags)?.with(FLAT_TRANSITIVE_CLAIM, self.transitive())
+            }
+        }
+    }
+
+    pub(super) fn key_parts(&self, parts: &mut KeyParts) {
+        parts.number(self.0.len() as u64);
+        for (key, tag) in &self.0 {
+            parts.text(key);
+            parts.text(&tag.value);
+            parts.number(tag.transitive.into());
+        }
+    }
+
+    fn transitive(&self) -> Vec<&str> {
+        self.0.iter().filter(|(_, tag)| tag.transitive).map(|(key, _)| key.as_str()).collect()
     }
 
     fn put(mut self, key: &str, value: &str, transitive: bool) -> Self {
@@ -92,11 +137,9 @@ impl Serialize for SessionTags {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let tags: BTreeMap<&str, [&str; 1]> =
             self.0.iter().map(|(key, tag)| (key.as_str(), [tag.value.as_str()])).collect();
-        let transitive: Vec<&str> =
-            self.0.iter().filter(|(_, tag)| tag.transitive).map(|(key, _)| key.as_str()).collect();
         let mut claim = serializer.serialize_struct("SessionTags", 2)?;
         claim.serialize_field("principal_tags", &tags)?;
-        claim.serialize_field("transitive_tag_keys", &transitive)?;
+        claim.serialize_field("transitive_tag_keys", &self.transitive())?;
         claim.end()
     }
 }
@@ -118,7 +161,7 @@ pub enum TagError {
     #[error("tag keys that begin with agentkeys_ are set by methods of their own")]
     OwnKey,
     /// One too many.
-    #[error("a session has at most {MAX_TAGS} tags, two of them ours")]
+    #[error("a session has at most {MAX_TAGS} tags, {OWN_KEYS} of them ours")]
     TooMany,
     /// Not a value.
     #[error("a tag value is at most {MAX_VALUE} letters, spaces, numbers or _ . : / = + - @")]
@@ -144,6 +187,9 @@ pub const TAG_ACTOR_OMNI: &str = "agentkeys_actor_omni";
 /// The key of the older scope (R52, R54).
 pub const TAG_USER_WALLET: &str = "agentkeys_user_wallet";
 
+/// The key of the class of data that a session is for (W68).
+pub const TAG_DATA_CLASS: &str = "agentkeys_data_class";
+
 /// The most tags in a session.
 pub const MAX_TAGS: usize = 50;
 
@@ -151,7 +197,11 @@ const MAX_KEY: usize = 128;
 const MAX_VALUE: usize = 256;
 const AWS_PREFIX: &str = "aws:";
 const OWN_PREFIX: &str = "agentkeys_";
-const OWN_KEYS: usize = 2;
+const OWN_KEYS: usize = 3;
+
+/// <https://github.com/seaweedfs/seaweedfs> reads these two.
+const FLAT_TAGS_CLAIM: &str = "https://aws.amazon.com/tags/principal_tags";
+const FLAT_TRANSITIVE_CLAIM: &str = "https://aws.amazon.com/tags/transitive_tag_keys";
 
 #[cfg(test)]
 mod tests {
@@ -193,6 +243,10 @@ mod tests {
             ("k", "Aws:x", TagError::AwsPrefix),
             ("agentkeys_actor_omni", "x", TagError::OwnKey),
             ("AgentKeys_User_Wallet", "x", TagError::OwnKey),
+            ("agentkeys_data_class", "vault", TagError::OwnKey),
+            ("aws:", "x", TagError::AwsPrefix),
+            ("k", "AWS:", TagError::AwsPrefix),
+            ("k", "\t", TagError::Value),
             ("", "x", TagError::Key),
             ("k*", "x", TagError::Key),
             ("k\u{301}", "x", TagError::Key),
@@ -209,13 +263,51 @@ mod tests {
         assert!(tags().with(&"é".repeat(128), &"日".repeat(256), false).is_ok());
         assert!(tags().with("empty", "", false).is_ok());
         let mut full = SessionTags::new();
-        for at in 0..MAX_TAGS - 2 {
+        for at in 0..MAX_TAGS - OWN_KEYS {
             full = full.with(&format!("k{at}"), "v", false).unwrap();
         }
         assert_eq!(full.clone().with("one-more", "v", false), Err(TagError::TooMany));
         let wallet = format!("0x{}", "b".repeat(40)).parse().unwrap();
         let full = full.with_actor(&"a".repeat(64).parse().unwrap()).with_wallet(&wallet);
+        let full = full.with_data_class(&"vault".parse().unwrap());
         assert_eq!(full.0.len(), MAX_TAGS);
         assert_eq!(full.with("one-more", "v", false), Err(TagError::TooMany));
+    }
+
+    #[test]
+    fn l24_the_longest_keys_and_values_are_counted_in_characters() {
+        let tags = SessionTags::new();
+        for (key, value, error) in [
+            ("é".repeat(129), String::new(), TagError::Key),
+            ("k".to_owned(), "日".repeat(257), TagError::Value),
+        ] {
+            assert_eq!(tags.clone().with(&key, &value, false), Err(error));
+        }
+    }
+
+    #[test]
+    fn w68_the_class_of_data_is_a_transitive_tag_and_one_value() {
+        let tags = SessionTags::new()
+            .with_data_class(&"memory".parse().unwrap())
+            .with_data_class(&"vault".parse().unwrap());
+        assert_eq!(
+            serde_json::to_value(&tags).unwrap(),
+            serde_json::json!({
+                "principal_tags": { "agentkeys_data_class": ["vault"] },
+                "transitive_tag_keys": ["agentkeys_data_class"],
+            })
+        );
+    }
+
+    #[test]
+    fn w47_each_form_writes_its_own_claims_and_not_the_others() {
+        let tags = SessionTags::new().with_actor(&"a".repeat(64).parse().unwrap());
+        let names = |form| format!("{:?}", tags.write(form, ExtraClaims::new()).unwrap());
+        let (nested, flat) = (names(TagsForm::Nested), names(TagsForm::Flat));
+        assert!(nested.contains("amazon.com/tags\\\"") && !nested.contains("principal_tags"), "{nested}");
+        for claim in [FLAT_TAGS_CLAIM, FLAT_TRANSITIVE_CLAIM] {
+            assert!(flat.contains(claim), "{flat}");
+        }
+        assert!(!flat.contains("amazon.com/tags\\\""), "{flat}");
     }
 }

@@ -1,5 +1,5 @@
 use agentkeys_core::{ErrorKind, HttpMethod};
-use agentkeys_federation::{ExchangeError, Exchanger};
+use agentkeys_federation::{ExchangeError, Exchanger, TagsForm};
 
 use crate::support::{STS, World, failure, success};
 
@@ -42,9 +42,26 @@ async fn l25_w47_the_token_carries_tags_and_the_role_pin() {
     assert_eq!(claims["aud"], "sts.amazonaws.com");
     assert_eq!(claims["https://aws.amazon.com/roles"], serde_json::json!([world.session.role().as_str()]));
     let tags = &claims["https://aws.amazon.com/tags"];
+    assert!(claims.get("https://aws.amazon.com/tags/principal_tags").is_none());
     let omni = agentkeys_federation::ActorOmni::of(&world.identity);
     assert_eq!(tags["principal_tags"], serde_json::json!({ "agentkeys_actor_omni": [omni.as_str()] }));
     assert_eq!(tags["transitive_tag_keys"], serde_json::json!(["agentkeys_actor_omni"]));
+}
+
+#[tokio::test]
+async fn w47_the_flat_form_of_the_tags_is_for_targets_that_read_no_other() {
+    let mut world = World::new();
+    world.session = world.session.clone().with_tags_form(TagsForm::Flat);
+    let token = world.token().await;
+    let claims = decoded(token.expose().split('.').nth(1).unwrap());
+    let omni = agentkeys_federation::ActorOmni::of(&world.identity);
+    let flat = "https://aws.amazon.com/tags";
+    assert_eq!(
+        claims[format!("{flat}/principal_tags")],
+        serde_json::json!({ "agentkeys_actor_omni": omni.as_str() })
+    );
+    assert_eq!(claims[format!("{flat}/transitive_tag_keys")], serde_json::json!(["agentkeys_actor_omni"]));
+    assert!(claims.get(flat).is_none());
 }
 
 /// Decodes a payload with a decoder that is not ours.
@@ -90,13 +107,98 @@ async fn w64_every_code_of_aws_has_its_own_error_and_kind() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn w64_what_may_mend_itself_is_tried_three_times_and_a_refusal_once() {
-    for (status, code, tries) in [(400, "IDPCommunicationError", 3), (403, "AccessDenied", 1)] {
+async fn w64_what_may_mend_itself_is_tried_again_with_jitter_and_a_refusal_is_not() {
+    // the tries, and between which milliseconds they end
+    for (status, code, tries, waited) in [
+        (400, "IDPCommunicationError", 3, 300..=602),
+        (400, "Throttling", 3, 1500..=3002),
+        (500, "InternalFailure", 3, 300..=602),
+        (400, "InvalidIdentityToken", 2, 100..=201),
+        (403, "AccessDenied", 1, 0..=0),
+        (400, "ExpiredTokenException", 1, 0..=0),
+        (403, "IDPRejectedClaim", 1, 0..=0),
+        (400, "PackedPolicyTooLarge", 1, 0..=0),
+        (400, "MalformedPolicyDocument", 1, 0..=0),
+        (403, "RegionDisabledException", 1, 0..=0),
+        (400, "NobodyKnows", 1, 0..=0),
+    ] {
         let world = World::new();
         let token = world.token().await;
         world.http.answer(STS, status, failure(code));
-        world.exchanger.exchange(&token, &world.session).await.unwrap_err();
+        let begun = tokio::time::Instant::now();
+        let error = world.exchanger.exchange(&token, &world.session).await.unwrap_err();
+        assert!(waited.contains(&begun.elapsed().as_millis()), "{code} {:?}", begun.elapsed());
         assert_eq!(world.http.requests().len(), tries, "{code}");
+        assert_eq!(error.tries() as usize, tries, "{code}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn w64_a_second_try_that_succeeds_is_a_success() {
+    let world = World::new();
+    let token = world.token().await;
+    world.http.answer(STS, 400, failure("InvalidIdentityToken"));
+    let mend = async {
+        while world.http.requests().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        world.http.answer(STS, 200, success(&token, world.session.role(), IN_TIME));
+    };
+    let (exchanged, ()) = tokio::join!(world.exchanger.exchange(&token, &world.session), mend);
+    assert_eq!(exchanged.unwrap().access_key_id(), "ASIAEXAMPLE");
+}
+
+#[tokio::test(start_paused = true)]
+async fn w64_an_sts_that_hangs_is_unavailable_after_twenty_seconds() {
+    let world = World::new();
+    let token = world.token().await;
+    world.http.answer(STS, 200, success(&token, world.session.role(), IN_TIME));
+    let _held = world.http.hold().await;
+    let begun = tokio::time::Instant::now();
+    let refused = world.exchanger.exchange(&token, &world.session).await.unwrap_err();
+    assert_eq!((refused, begun.elapsed().as_secs()), (ExchangeError::Unavailable, 20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn w64_errors_of_s3_compatible_servers_are_read_empty_messages_and_bodies_too() {
+    let s3 =
+        |code: &str| format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message></Message></Error>");
+    for (status, body, error) in [
+        (403, s3("AccessDenied"), ExchangeError::Denied),
+        (400, s3("InvalidIdentityToken"), ExchangeError::TokenInvalid),
+        (503, s3("SlowDown"), ExchangeError::Throttled),
+        (403, s3("SignatureDoesNotMatch"), ExchangeError::Refused),
+        (403, String::new(), ExchangeError::Denied),
+        (400, String::new(), ExchangeError::Refused),
+        (503, String::new(), ExchangeError::Unavailable),
+        (502, "<html>MARKED</html>".to_owned(), ExchangeError::Unavailable),
+    ] {
+        let world = World::new();
+        let token = world.token().await;
+        world.http.answer(STS, status, body.clone());
+        let refused = world.exchanger.exchange(&token, &world.session).await.unwrap_err();
+        assert_eq!(refused, error, "{status} {body}");
+    }
+}
+
+#[test]
+fn r65_every_failed_exchange_is_sts_error_and_502_to_a_hosts_callers() {
+    use ExchangeError as E;
+    for error in [
+        E::Answer("x"),
+        E::Denied,
+        E::IssuerUnreachable,
+        E::PolicyMalformed,
+        E::PolicyTooLarge,
+        E::RegionDisabled,
+        E::Refused,
+        E::Throttled,
+        E::TokenExpired,
+        E::TokenInvalid,
+        E::TokenRejected,
+        E::Unavailable,
+    ] {
+        assert_eq!((error.wire_name(), error.wire_status()), ("sts_error", 502), "{error:?}");
     }
 }
 
@@ -115,6 +217,11 @@ async fn w81_an_answer_that_does_not_fit_the_request_is_refused() {
     let world = World::new();
     let token = world.token().await;
     let good = success(&token, world.session.role(), IN_TIME);
+    let named = |name: &str, text: &str| {
+        let result = "</AssumeRoleWithWebIdentityResult>";
+        good.replace(result, &format!("<{name}>{text}</{name}>{result}"))
+    };
+    let provider = |account: &str, host: &str| format!("arn:aws:iam::{account}:oidc-provider/{host}");
     for (name, answer) in [
         ("another role", success(&token, &other, IN_TIME)),
         ("another account", success(&token, &elsewhere, IN_TIME)),
@@ -126,6 +233,13 @@ async fn w81_an_answer_that_does_not_fit_the_request_is_refused() {
         ("no session token", good.replace("MARKED-session", "")),
         ("no role", good.replace("AssumedRoleUser", "Unknown")),
         ("no credentials", good.replace("Credentials>", "Unknown>")),
+        ("another audience", named("Audience", "agentkeys")),
+        ("another issuer", named("Provider", "https://evil.example.org")),
+        ("another issuer's provider", named("Provider", &provider("123456789012", "evil.example.org"))),
+        ("another account's provider", named("Provider", &provider("210987654321", "broker.example.org"))),
+        ("half a provider", named("Provider", "broker.example.org")),
+        ("another subject", named("SubjectFromWebIdentityToken", "aws-stsweb/x//red")),
+        ("a source identity that nobody set", named("SourceIdentity", "alice")),
         ("not XML", "{}".to_owned()),
         ("empty", String::new()),
     ] {
@@ -133,6 +247,16 @@ async fn w81_an_answer_that_does_not_fit_the_request_is_refused() {
         let refused = world.exchanger.exchange(&token, &world.session).await.unwrap_err();
         assert!(matches!(refused, ExchangeError::Answer(_)), "{name}: {refused:?}");
     }
-    world.http.answer(STS, 200, good);
-    world.exchanger.exchange(&token, &world.session).await.unwrap();
+    let subject = world.identity.subject();
+    for answer in [
+        named("Audience", "sts.amazonaws.com"),
+        named("Provider", &provider("123456789012", "broker.example.org")),
+        named("Provider", "https://broker.example.org"),
+        named("SubjectFromWebIdentityToken", subject.as_str()),
+        named("SourceIdentity", ""),
+        good.clone(),
+    ] {
+        world.http.answer(STS, 200, answer);
+        world.exchanger.exchange(&token, &world.session).await.unwrap();
+    }
 }

@@ -2,11 +2,12 @@
 
 use std::error::Error;
 use std::fmt::Write as _;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use agentkeys_federation::{CredentialSource, Exchanger};
+use agentkeys_federation::{CredentialCache, CredentialSource, Exchanger, SessionKey, vend};
 
-use crate::support::{STS, World, failure, success};
+use crate::support::{Counting, STS, World, failure, success};
 
 #[tokio::test(start_paused = true)]
 async fn l29_no_secret_is_shown_anywhere() {
@@ -17,7 +18,7 @@ async fn l29_no_secret_is_shown_anywhere() {
     world.http.answer(STS, 200, success(&token, world.session.role(), "2027-01-15T08:15:00Z"));
     let credentials = world.exchanger.exchange(&token, &world.session).await.unwrap();
     write!(shown, "{credentials:?} {:?}", credentials.session_token()).unwrap();
-    for answer in [failure("AccessDenied"), failure("Other"), "MARKED-upstream".to_owned()] {
+    for answer in [failure("AccessDenied"), failure("MARKED-code"), "MARKED-upstream".to_owned()] {
         for status in [200, 400, 403, 500] {
             world.http.answer(STS, status, answer.clone());
             let error = world.exchanger.exchange(&token, &world.session).await.unwrap_err();
@@ -26,10 +27,26 @@ async fn l29_no_secret_is_shown_anywhere() {
     }
     let exchanger = Arc::new(world.exchanger.clone());
     let (minter, identity, session) = (world.minter.clone(), world.identity.clone(), world.session.clone());
-    let source = CredentialSource::with_clock(minter, exchanger, identity, session, world.clock.clone());
+    let source = CredentialSource::new(minter, exchanger, identity, session).with_clock(world.clock.clone());
     let error = source.credentials().await.unwrap_err();
     show(&mut shown, &error);
-    write!(shown, "{source:?} {:?}", world.http.requests()).unwrap();
+    write!(shown, "{source:?} {:?} {}", world.http.requests(), vend::container_error(&error).1).unwrap();
+
+    let exchanger = Counting::new(&world);
+    let cache = CredentialCache::new(world.minter.clone(), exchanger.clone(), NonZeroUsize::MIN)
+        .with_clock(world.clock.clone());
+    let kept = cache.credentials(&world.identity, &world.session).await.unwrap();
+    let key = SessionKey::of(&world.identity, &world.session);
+    write!(shown, "{cache:?} {key:?} {exchanger:?}").unwrap();
+    let (container, process) = (vend::container(&kept).unwrap(), vend::process(&kept).unwrap());
+    let environment = vend::Environment::of(&kept).unwrap();
+    write!(shown, "{container:?} {process:?} {environment:?} {:?}", environment.to_shell()).unwrap();
+    for vended in [container.expose(), process.expose(), environment.to_shell().expose()] {
+        assert!(
+            vended.contains("MARKED-secret") && vended.contains("MARKED-session"),
+            "vending exposes them"
+        );
+    }
 
     let signature = token.expose().rsplit('.').next().unwrap();
     for secret in ["MARKED", token.expose(), signature] {

@@ -6,6 +6,7 @@
     reason = "clippy lets tests do so, and not the functions that they share"
 )]
 
+mod cache;
 mod environment;
 mod exchange;
 mod import_rows;

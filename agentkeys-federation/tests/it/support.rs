@@ -1,12 +1,17 @@
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use agentkeys_core::testing::{FakeHttp, ManualClock, SeededRandom};
 use agentkeys_core::{
-    AgentId, Assurance, AttestedIdentity, EvidenceKind, Issuer, KeyRing, LocalSigner, Minter, SystemRandom,
-    Timestamp, Token,
+    AgentId, Assurance, AttestedIdentity, Clock as _, EvidenceKind, Issuer, KeyRing, LocalSigner, Minter,
+    Random, RandomError, SystemRandom, Timestamp, Token,
 };
-use agentkeys_federation::{AwsExchanger, RoleArn, RoleSession, RoleSessionName, SessionTags};
+use agentkeys_federation::{
+    AwsCredentials, AwsExchanger, ExchangeError, Exchanger, RoleArn, RoleSession, RoleSessionName,
+    SessionTags,
+};
+use async_trait::async_trait;
 
 pub(crate) const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
 pub(crate) const STS: &str = "https://sts.us-east-1.amazonaws.com/";
@@ -18,6 +23,7 @@ pub(crate) struct World {
     pub(crate) identity: AttestedIdentity,
     pub(crate) session: RoleSession,
     pub(crate) exchanger: AwsExchanger,
+    pub(crate) jitter: Always,
 }
 
 impl World {
@@ -29,24 +35,36 @@ impl World {
         let minter = Minter::new(issuer, KeyRing::new(Arc::new(signer)))
             .with_clock(clock.clone())
             .with_random(SeededRandom::new(7));
-        let identity = AttestedIdentity::assertion(
-            EvidenceKind::from_static("aws-stsweb"),
-            "arn:aws:eks:us-east-1:123456789012:cluster/demo".parse().unwrap(),
-            "blue".parse::<AgentId>().unwrap(),
-            Assurance::PlatformAttested,
-            NOW,
-            NOW.plus(Duration::from_secs(1800)),
-        )
-        .unwrap();
+        let identity = identity("blue", Assurance::PlatformAttested, NOW);
         let session = RoleSession::new(role()).with_tags(SessionTags::of(&identity));
         let exchanger =
             AwsExchanger::new("us-east-1".parse().unwrap(), http.clone()).with_clock(clock.clone());
-        Self { clock, http, minter, identity, session, exchanger }
+        Self { clock, http, minter, identity, session, exchanger, jitter: Always(0) }
+    }
+
+    pub(crate) fn identity_of(&self, name: &str, assurance: Assurance) -> AttestedIdentity {
+        identity(name, assurance, self.identity.attested_at())
+    }
+
+    pub(crate) fn identity_from(&self, name: &str, attested_at: Timestamp) -> AttestedIdentity {
+        identity(name, self.identity.assurance(), attested_at)
     }
 
     pub(crate) async fn token(&self) -> Token {
         self.minter.mint(&self.identity, self.session.mint_request().unwrap()).await.unwrap()
     }
+}
+
+fn identity(name: &str, assurance: Assurance, attested_at: Timestamp) -> AttestedIdentity {
+    AttestedIdentity::assertion(
+        EvidenceKind::from_static("aws-stsweb"),
+        "arn:aws:eks:us-east-1:123456789012:cluster/demo".parse().unwrap(),
+        name.parse::<AgentId>().unwrap(),
+        assurance,
+        attested_at,
+        attested_at.plus(Duration::from_secs(1800)),
+    )
+    .unwrap()
 }
 
 pub(crate) fn role() -> RoleArn {
@@ -73,4 +91,82 @@ pub(crate) fn failure(code: &str) -> String {
         "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><Error><Type>Sender</Type>\
          <Code>{code}</Code><Message>MARKED-upstream</Message></Error><RequestId>1</RequestId></ErrorResponse>"
     )
+}
+
+/// Gives credentials of 900 seconds and counts how often it was asked.
+#[derive(Debug)]
+pub(crate) struct Counting {
+    clock: Arc<ManualClock>,
+    jtis: Mutex<Vec<String>>,
+    error: Mutex<Option<ExchangeError>>,
+    takes: Mutex<Duration>,
+    panics: AtomicBool,
+}
+
+impl Counting {
+    pub(crate) fn new(world: &World) -> Arc<Self> {
+        Arc::new(Self {
+            clock: world.clock.clone(),
+            jtis: Mutex::default(),
+            error: Mutex::default(),
+            takes: Mutex::default(),
+            panics: AtomicBool::default(),
+        })
+    }
+
+    pub(crate) fn calls(&self) -> usize {
+        self.jtis().len()
+    }
+
+    pub(crate) fn jtis(&self) -> Vec<String> {
+        self.jtis.lock().unwrap().clone()
+    }
+
+    pub(crate) fn fail(&self, error: Option<ExchangeError>) {
+        *self.error.lock().unwrap() = error;
+    }
+
+    pub(crate) fn take(&self, long: Duration) {
+        *self.takes.lock().unwrap() = long;
+    }
+
+    pub(crate) fn panic_once(&self) {
+        self.panics.store(true, Ordering::SeqCst);
+    }
+}
+
+#[async_trait]
+impl Exchanger for Counting {
+    type Target = RoleSession;
+    type Credentials = AwsCredentials;
+
+    async fn exchange(&self, token: &Token, target: &RoleSession) -> Result<AwsCredentials, ExchangeError> {
+        self.jtis.lock().unwrap().push(token.jti().to_owned());
+        assert!(!self.panics.swap(false, Ordering::SeqCst), "as told");
+        let (takes, error) = (*self.takes.lock().unwrap(), *self.error.lock().unwrap());
+        tokio::time::sleep(takes).await;
+        if let Some(error) = error {
+            return Err(error);
+        }
+        let ends = self.clock.now().unwrap().plus(Duration::from_secs(target.duration().as_secs().into()));
+        Ok(AwsCredentials::new("ASIAEXAMPLE", "MARKED-secret".into(), "MARKED-session".into(), ends))
+    }
+}
+
+/// Every byte drawn is this one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Always(pub(crate) u8);
+
+impl Random for Always {
+    fn fill(&self, buffer: &mut [u8]) -> Result<(), RandomError> {
+        buffer.fill(self.0);
+        Ok(())
+    }
+}
+
+/// Lets the tasks in the background run until each of them waits.
+pub(crate) async fn settled() {
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
 }
