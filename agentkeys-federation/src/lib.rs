@@ -34,14 +34,21 @@
 mod actor;
 mod aws;
 mod credentials;
+mod data_class;
 mod exchanger;
 mod source;
 
 pub use actor::{ActorError, ActorOmni, Wallet};
 pub use aws::{
+    AccountId, BucketName, ClassAccess, Finding, FindingCode, OidcProvider, Partition, PodRole,
+    PolicyDocument, PolicyError, SessionRole, SubjectPattern, Thumbprint, WebIdentityTrust, lint,
+};
+pub use aws::{
     AwsExchanger, MAX_TAGS, Region, RoleArn, RoleError, RoleSession, RoleSessionName, SessionDuration,
     SessionTags, TAG_ACTOR_OMNI, TAG_USER_WALLET, TAGS_CLAIM, TagError,
 };
+pub use aws::{SOURCE_IDENTITY_CLAIM, SourceIdentity, SourceIdentityError, SourceIdentityPattern};
 pub use credentials::AwsCredentials;
+pub use data_class::{DataClass, DataClassError};
 pub use exchanger::{ExchangeError, Exchanger};
 pub use source::{CredentialSource, REFRESH_MARGIN, SourceError};
