@@ -10,5 +10,6 @@ mod environment;
 mod exchange;
 mod import_rows;
 mod leaks;
+mod policies;
 mod source;
 mod support;
