@@ -42,6 +42,10 @@ fn objects(document: &Document, at: usize, statement: &Statement, action: &str, 
     // what is not listed is not the agent's
     let own = !resources.negated
         && resources.patterns.iter().all(|arn| {
+            // a bucket's own ARN holds no objects
+            if arn.contains(":::") && !arn.contains(['/', '*', '?']) {
+                return true;
+            }
             let key =
                 arn.split_once(":::").and_then(|(_, path)| path.split_once('/')).map_or("*", |(_, key)| key);
             Scope::of(key).is_own(document, statement, action, at, found)
@@ -54,6 +58,7 @@ fn objects(document: &Document, at: usize, statement: &Statement, action: &str, 
 /// What stands before the first wildcard of a prefix or key.
 #[derive(Debug)]
 struct Scope<'a> {
+    fixed: &'a str,
     /// The tag whose value is part of it.
     tag: Option<&'a str>,
     has_default: bool,
@@ -72,11 +77,12 @@ impl<'a> Scope<'a> {
         };
         let tag = name.map(str::trim).and_then(|name| {
             let (kind, key) = name.split_once('/')?;
-            kind.eq_ignore_ascii_case("aws:PrincipalTag").then_some(key)
+            let own = OWN_TAGS.contains(&name.to_lowercase().as_str());
+            (own && kind.eq_ignore_ascii_case("aws:PrincipalTag")).then_some(key)
         });
         // `bots/${tag}*` would match the actor whose number only begins alike
         let is_folder = fixed.len() == pattern.len() || fixed.ends_with('/');
-        Self { tag, has_default: default, is_folder }
+        Self { fixed, tag, has_default: default, is_folder }
     }
 
     /// Whether it is one actor's: by his tag in it, or because the tag is compared with a value.
@@ -100,9 +106,15 @@ impl<'a> Scope<'a> {
                 }
                 self.is_folder
             }
+            // or without a variable: the one value that the tag may have is a folder of the path
             None => {
-                let tags = statement.tests.iter().filter(|test| test.key.starts_with("aws:principaltag/"));
-                self.is_folder && tags.into_iter().any(|test| of(&test.key) == Level::Pinned)
+                let named = |value: &str| self.fixed.split('/').any(|folder| folder == value);
+                let tests = statement.tests.iter().filter(|test| OWN_TAGS.contains(&test.key.as_str()));
+                let mut one = tests.filter_map(|test| match test.values.as_slice() {
+                    [value] if of(&test.key) == Level::Pinned => Some(value),
+                    _ => None,
+                });
+                self.is_folder && one.any(|value| named(value))
             }
         }
     }
@@ -124,6 +136,10 @@ fn sessions(document: &Document, at: usize, statement: &Statement, found: &mut F
         found.put(FindingCode::TokenTags, Some(at));
     }
 }
+
+/// Keys are compared in lower case. Another tag's prefix may be that of many agents.
+const OWN_TAGS: [&str; 2] =
+    ["aws:principaltag/agentkeys_actor_omni", "aws:principaltag/agentkeys_user_wallet"];
 
 const LISTINGS: [&str; 3] = ["s3:ListBucket", "s3:ListBucketVersions", "s3:ListBucketMultipartUploads"];
 const OBJECTS: [&str; 5] =

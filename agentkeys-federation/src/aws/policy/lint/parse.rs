@@ -150,7 +150,10 @@ impl Principals {
             Json::Object(members) if !members.is_empty() => {
                 for (kind, value) in members {
                     let names = texts(value)?;
-                    all.anybody |= names.iter().any(|name| name == "*");
+                    let star = names.iter().any(|name| name == "*");
+                    all.anybody |= star;
+                    // every provider is not everybody
+                    all.excepts |= star && kind != "AWS";
                     match kind.as_str() {
                         "AWS" | "CanonicalUser" => all.aws.extend(names),
                         "Federated" => all.federated.extend(names),
