@@ -1,12 +1,23 @@
+mod account;
 mod connector;
 mod exchange;
+mod policy;
 mod role;
 #[cfg(feature = "provide-credentials")]
 mod sdk;
+mod source_identity;
 mod tags;
 
+pub use account::{AccountId, Partition};
 pub use exchange::AwsExchanger;
+pub use policy::{
+    BucketName, ClassAccess, Finding, FindingCode, OidcProvider, PodRole, PolicyDocument, PolicyError,
+    SessionRole, SubjectPattern, Thumbprint, WebIdentityTrust, lint,
+};
 pub use role::{Region, RoleArn, RoleError, RoleSession, RoleSessionName, SessionDuration};
+pub use source_identity::{
+    SOURCE_IDENTITY_CLAIM, SourceIdentity, SourceIdentityError, SourceIdentityPattern,
+};
 pub use tags::{
     MAX_TAGS, PACKED_WARNING, PackedSize, SessionTags, TAG_ACTOR_OMNI, TAG_DATA_CLASS, TAG_USER_WALLET,
     TAGS_CLAIM, TagError, TagsForm,

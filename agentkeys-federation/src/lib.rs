@@ -36,8 +36,8 @@
 
 mod actor;
 mod aws;
-mod class;
 mod credentials;
+mod data_class;
 mod exchanger;
 mod jitter;
 mod source;
@@ -45,12 +45,14 @@ pub mod vend;
 
 pub use actor::{ActorError, ActorOmni, Wallet};
 pub use aws::{
-    AwsExchanger, MAX_TAGS, PACKED_WARNING, PackedSize, Region, RoleArn, RoleError, RoleSession,
-    RoleSessionName, SessionDuration, SessionTags, TAG_ACTOR_OMNI, TAG_DATA_CLASS, TAG_USER_WALLET,
-    TAGS_CLAIM, TagError, TagsForm,
+    AccountId, AwsExchanger, BucketName, ClassAccess, Finding, FindingCode, MAX_TAGS, OidcProvider,
+    PACKED_WARNING, PackedSize, Partition, PodRole, PolicyDocument, PolicyError, Region, RoleArn, RoleError,
+    RoleSession, RoleSessionName, SOURCE_IDENTITY_CLAIM, SessionDuration, SessionRole, SessionTags,
+    SourceIdentity, SourceIdentityError, SourceIdentityPattern, SubjectPattern, TAG_ACTOR_OMNI,
+    TAG_DATA_CLASS, TAG_USER_WALLET, TAGS_CLAIM, TagError, TagsForm, Thumbprint, WebIdentityTrust, lint,
 };
-pub use class::{ClassError, DataClass};
 pub use credentials::AwsCredentials;
+pub use data_class::{DataClass, DataClassError};
 pub use exchanger::{ExchangeError, Exchanger};
 pub use source::{
     CredentialCache, CredentialSource, MIN_LEFT, REFRESH_MARGIN, REFUSED_FOR, RevocationCheck,

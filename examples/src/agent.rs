@@ -69,7 +69,11 @@ impl Agent {
     /// Where its objects of a class are.
     #[must_use]
     pub fn prefix(&self, class: DataClass) -> String {
-        format!("bots/{}/{}/", ActorOmni::of(&self.identity), class.as_str())
+        format!(
+            "bots/{}/{}/",
+            ActorOmni::of(&self.identity),
+            agentkeys_federation::DataClass::from(class).prefix()
+        )
     }
 }
 

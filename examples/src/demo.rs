@@ -19,7 +19,7 @@ use aws_types::SdkConfig;
 use aws_types::region::Region as SdkRegion;
 
 use crate::issuer::IssuerServer;
-use crate::policies::{bucket_policy, pod_policy, pod_trust_policy, trust_policy};
+use crate::policies::{bucket_policy, careless_pod_policy, pod_role, trust_policy};
 use crate::spire::{SPIRE_SUBJECTS, TEMPLATE, TRUST_DOMAIN};
 use crate::{Failure, Report};
 
@@ -103,19 +103,23 @@ impl Demo {
         // everything is plain HTTP on loopback, so no certificate authority is trusted at all
         let http = Arc::new(ReqwestClient::new(HttpSettings::new(TrustStore::nobody()))?);
 
-        let provider =
-            aws.register_provider(issuer.issuer().as_str().parse()?, ["sts.amazonaws.com", OTHER_AUDIENCE]);
+        aws.register_provider(issuer.issuer().as_str().parse()?, ["sts.amazonaws.com", OTHER_AUDIENCE]);
         for class in DataClass::ALL {
-            let trust = trust_policy(&provider, issuer.issuer(), &SUBJECTS).to_string();
+            let trust = trust_policy(issuer.issuer(), &SUBJECTS)?.to_string();
             let role = aws.put_role(Role::new(class.role_name().parse()?, TrustPolicy::parse(&trust)?));
-            let policy = bucket_policy(class, &class.bucket(), &role).to_string();
+            let policy = bucket_policy(class, &class.bucket(), &role)?.to_string();
             aws.put_bucket(&Bucket::new(class.bucket().parse()?, Some(ResourcePolicy::parse(&policy)?)));
         }
-        let mut pods = Role::new(POD_ROLE.parse()?, TrustPolicy::parse(&pod_trust_policy().to_string())?);
-        pods.policies.push(IdentityPolicy::parse(&pod_policy(AUDIENCE).to_string())?);
+        let generated = pod_role(AUDIENCE)?;
+        let pod_trust = TrustPolicy::parse(&generated.trust_policy().to_string())?;
+        let mut pods = Role::new(POD_ROLE.parse()?, pod_trust);
+        for policy in [generated.role_policy().to_string(), careless_pod_policy().to_string()] {
+            pods.policies.push(IdentityPolicy::parse(&policy)?);
+        }
         let pod_role = aws.put_role(pods);
         // a role of its own for an agent that no cluster vouches for; GetCallerIdentity needs no permission
-        let green = Role::new(GREEN_ROLE.parse()?, TrustPolicy::parse(&pod_trust_policy().to_string())?);
+        let green_trust = TrustPolicy::parse(&generated.trust_policy().to_string())?;
+        let green = Role::new(GREEN_ROLE.parse()?, green_trust);
         let green_role = aws.put_role(green);
 
         let pins = StsWebPins {

@@ -58,11 +58,11 @@ impl SpireDemo {
         let (signer, _key_to_keep) = LocalSigner::generate(&SystemRandom::new())?;
         let keys = KeyRing::new(Arc::new(signer));
         let issuer = IssuerServer::start(&keys).await?;
-        let provider = aws.register_provider(issuer.issuer().as_str().parse()?, ["sts.amazonaws.com"]);
+        aws.register_provider(issuer.issuer().as_str().parse()?, ["sts.amazonaws.com"]);
         let class = DataClass::Memory;
-        let trust = trust_policy(&provider, issuer.issuer(), &[SPIRE_SUBJECTS]).to_string();
+        let trust = trust_policy(issuer.issuer(), &[SPIRE_SUBJECTS])?.to_string();
         let role = aws.put_role(Role::new(class.role_name().parse()?, TrustPolicy::parse(&trust)?));
-        let policy = bucket_policy(class, &class.bucket(), &role).to_string();
+        let policy = bucket_policy(class, &class.bucket(), &role)?.to_string();
         aws.put_bucket(&Bucket::new(class.bucket().parse()?, Some(ResourcePolicy::parse(&policy)?)));
 
         let http = Arc::new(ReqwestClient::new(HttpSettings::new(TrustStore::nobody()))?);

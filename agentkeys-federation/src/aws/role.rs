@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use agentkeys_core::{Audience, ExtraClaims, IssuerError, MintError, MintRequest, Token};
 
+use super::account::{ACCOUNT_DIGITS, AccountId, Partition};
+use super::source_identity::{SOURCE_IDENTITY_CLAIM, SourceIdentity};
 use super::tags::{PackedSize, SessionTags, TagsForm};
 use crate::source::KeyParts;
 
@@ -59,11 +61,8 @@ impl FromStr for RoleArn {
         let rest = text.strip_prefix("arn:").ok_or(RoleError::Arn)?;
         let (partition, rest) = rest.split_once(":iam::").ok_or(RoleError::Arn)?;
         let (account, role) = rest.split_once(":role/").ok_or(RoleError::Arn)?;
-        let partition_ok = partition == "aws"
-            || partition.strip_prefix("aws-").is_some_and(|tail| {
-                !tail.is_empty() && tail.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
-            });
-        let account_ok = account.len() == ACCOUNT_DIGITS && account.bytes().all(|byte| byte.is_ascii_digit());
+        let partition_ok = partition.parse::<Partition>().is_ok();
+        let account_ok = account.parse::<AccountId>().is_ok();
         let name = role.rsplit('/').next().unwrap_or_default();
         let name_ok = (1..=64).contains(&name.len()) && name.bytes().all(is_session_byte);
         let path = role.strip_suffix(name).unwrap_or_default();
@@ -101,6 +100,13 @@ impl RoleSessionName {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl From<&SourceIdentity> for RoleSessionName {
+    /// The same text: both have one charset and one length, so nothing is replaced or cut (W72).
+    fn from(identity: &SourceIdentity) -> Self {
+        Self(identity.as_str().to_owned())
     }
 }
 
@@ -188,15 +194,16 @@ pub struct RoleSession {
     role: RoleArn,
     tags: SessionTags,
     tags_form: TagsForm,
+    source_identity: Option<SourceIdentity>,
     duration: SessionDuration,
 }
 
 impl RoleSession {
-    /// A session of `role` without tags, for [`SessionDuration::MIN`].
+    /// A session of `role` without tags and unattributed, for [`SessionDuration::MIN`].
     #[must_use]
     pub fn new(role: RoleArn) -> Self {
         let (tags, tags_form) = (SessionTags::new(), TagsForm::Nested);
-        Self { role, tags, tags_form, duration: SessionDuration::MIN }
+        Self { role, tags, tags_form, source_identity: None, duration: SessionDuration::MIN }
     }
 
     /// With these session tags.
@@ -213,6 +220,14 @@ impl RoleSession {
         self
     }
 
+    /// With a source identity: AWS writes it on every call of this session and of those chained to it (R99).
+    /// The role's trust policy must allow `sts:SetSourceIdentity`, otherwise AWS refuses the token.
+    #[must_use]
+    pub fn with_source_identity(mut self, source_identity: SourceIdentity) -> Self {
+        self.source_identity = Some(source_identity);
+        self
+    }
+
     /// With another duration.
     #[must_use]
     pub const fn with_duration(mut self, duration: SessionDuration) -> Self {
@@ -224,6 +239,12 @@ impl RoleSession {
     #[must_use]
     pub const fn role(&self) -> &RoleArn {
         &self.role
+    }
+
+    /// Who acts in it, or none where it is unattributed (R108).
+    #[must_use]
+    pub const fn source_identity(&self) -> Option<&SourceIdentity> {
+        self.source_identity.as_ref()
     }
 
     /// How long the session lasts.
@@ -240,22 +261,27 @@ impl RoleSession {
 
     /// All that tells this role session from another: a field that is not here would be shared by mistake.
     pub(crate) fn key_parts(&self, parts: &mut KeyParts) {
-        let Self { role, tags, tags_form, duration } = self;
+        let Self { role, tags, tags_form, source_identity, duration } = self;
         parts.text(role.as_str());
         tags.key_parts(parts);
         parts.text(tags_form.as_str());
+        parts.number(u64::from(source_identity.is_some()));
+        parts.text(source_identity.as_ref().map_or("", SourceIdentity::as_str));
         parts.number(duration.as_secs().into());
     }
 
-    /// What to mint: a token for AWS's STS with the tags and the role pin inside.
+    /// What to mint: a token for AWS's STS with the tags, the source identity and the role pin inside.
     ///
     /// # Errors
-    /// [`MintError`] never in practice: both claims are ours and well formed.
+    /// [`MintError`] never in practice: the claims are ours and well formed.
     pub fn mint_request(&self) -> Result<MintRequest, MintError> {
         let audience = Audience::parse(STS_AUDIENCE).map_err(|_: IssuerError| MintError::Claim)?;
         let mut claims = ExtraClaims::new().with(ROLES_CLAIM, [self.role.as_str()])?;
         if !self.tags.is_empty() {
             claims = self.tags.write(self.tags_form, claims)?;
+        }
+        if let Some(identity) = &self.source_identity {
+            claims = claims.with(SOURCE_IDENTITY_CLAIM, identity.as_str())?;
         }
         Ok(MintRequest::new(audience).with_claims(claims))
     }
@@ -265,12 +291,18 @@ impl RoleSession {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RoleError {
+    /// Not an account.
+    #[error("an account is twelve digits")]
+    Account,
     /// Not a role's ARN.
     #[error("a role ARN is arn:<partition>:iam::<12 digits>:role/<path and name>")]
     Arn,
     /// Not a session's duration.
     #[error("a session lasts 900 to 43200 seconds")]
     Duration,
+    /// Not a partition.
+    #[error("a partition is named like aws or aws-cn")]
+    Partition,
     /// Not a region.
     #[error("a region is named like us-east-1")]
     Region,
@@ -280,18 +312,16 @@ pub enum RoleError {
 }
 
 /// `[\w+=,.@-]`, ASCII.
-const fn is_session_byte(byte: u8) -> bool {
+pub(super) const fn is_session_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'+' | b'=' | b',' | b'.' | b'@' | b'-')
 }
 
 /// The audience of tokens for AWS (R38).
-const STS_AUDIENCE: &str = "sts.amazonaws.com";
+pub(super) const STS_AUDIENCE: &str = "sts.amazonaws.com";
 
 /// The claim that pins the token to its role.
 /// <https://docs.aws.amazon.com/service-authorization/latest/reference/list_awssecuritytokenservice.html>
 const ROLES_CLAIM: &str = "https://aws.amazon.com/roles";
-
-const ACCOUNT_DIGITS: usize = 12;
 
 /// <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html>
 const MAX_ROLE_ARN: usize = 2048;
@@ -338,6 +368,14 @@ mod tests {
         for bad in ["", "a", "a b", "a:b", "a/b", "é-", &"a".repeat(65)] {
             assert!(bad.parse::<RoleSessionName>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn w72_a_session_name_may_be_the_source_identity_as_it_is() {
+        let identity = SourceIdentity::agent("a:b", &"s".repeat(51)).unwrap();
+        let name = RoleSessionName::from(&identity);
+        assert_eq!(name.as_str(), identity.as_str());
+        assert_eq!(name.as_str().parse(), Ok(name.clone()));
     }
 
     #[test]

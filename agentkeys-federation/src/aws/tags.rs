@@ -5,7 +5,7 @@ use serde::ser::{Serialize, SerializeStruct as _, Serializer};
 use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory as _};
 
 use crate::actor::{ActorOmni, Wallet};
-use crate::class::DataClass;
+use crate::data_class::DataClass;
 use crate::source::KeyParts;
 
 mod form;
@@ -57,7 +57,7 @@ impl SessionTags {
 
     /// With [`TAG_DATA_CLASS`], transitive, for roles and buckets that are of one class (W68).
     #[must_use]
-    pub fn with_data_class(self, class: &DataClass) -> Self {
+    pub fn with_data_class(self, class: DataClass) -> Self {
         self.put(TAG_DATA_CLASS, class.as_str(), true)
     }
 
@@ -269,7 +269,7 @@ mod tests {
         assert_eq!(full.clone().with("one-more", "v", false), Err(TagError::TooMany));
         let wallet = format!("0x{}", "b".repeat(40)).parse().unwrap();
         let full = full.with_actor(&"a".repeat(64).parse().unwrap()).with_wallet(&wallet);
-        let full = full.with_data_class(&"vault".parse().unwrap());
+        let full = full.with_data_class("vault".parse().unwrap());
         assert_eq!(full.0.len(), MAX_TAGS);
         assert_eq!(full.with("one-more", "v", false), Err(TagError::TooMany));
     }
@@ -288,8 +288,8 @@ mod tests {
     #[test]
     fn w68_the_class_of_data_is_a_transitive_tag_and_one_value() {
         let tags = SessionTags::new()
-            .with_data_class(&"memory".parse().unwrap())
-            .with_data_class(&"vault".parse().unwrap());
+            .with_data_class("memory".parse().unwrap())
+            .with_data_class("vault".parse().unwrap());
         assert_eq!(
             serde_json::to_value(&tags).unwrap(),
             serde_json::json!({

@@ -11,5 +11,6 @@ mod environment;
 mod exchange;
 mod import_rows;
 mod leaks;
+mod policies;
 mod source;
 mod support;

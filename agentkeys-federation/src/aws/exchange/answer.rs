@@ -5,6 +5,7 @@ use agentkeys_core::{Secret, Timestamp, Token};
 use aws_sdk_sts::operation::assume_role_with_web_identity::AssumeRoleWithWebIdentityOutput;
 use serde::Deserialize;
 
+use crate::aws::SourceIdentity;
 use crate::aws::role::{RoleArn, RoleSession, RoleSessionName};
 use crate::credentials::AwsCredentials;
 use crate::exchanger::ExchangeError;
@@ -35,9 +36,7 @@ pub(super) fn check(
     if said(answer.provider()).is_some_and(|provider| !is_provider(provider, &sent.iss, target.role())) {
         return Err(wrong("another provider"));
     }
-    // what the role session asks for, as soon as it can ask for one
-    let asked: Option<&str> = None;
-    if said(answer.source_identity()) != asked {
+    if said(answer.source_identity()) != target.source_identity().map(SourceIdentity::as_str) {
         return Err(wrong("another source identity"));
     }
     let credentials = answer.credentials.ok_or(wrong("no credentials"))?;
