@@ -7,7 +7,7 @@ use std::time::Duration;
 use agentkeys_core::{Assurance, AttestedIdentity, ErrorKind};
 use agentkeys_federation::{
     CredentialCache, ExchangeError, RevocationCheck, RevocationError, RoleSession, SessionDuration,
-    SessionKey, SessionTags, SourceError, TagsForm,
+    SessionKey, SessionTags, SourceError, SourceIdentity, TagsForm,
 };
 use async_trait::async_trait;
 use proptest::prelude::*;
@@ -420,4 +420,18 @@ fn w29_a_change_of_any_one_part_is_another_key() {
         })
         .collect();
     assert_eq!(keys.len(), changed.len());
+}
+
+#[test]
+fn w73_sessions_of_two_source_identities_share_nothing() {
+    let world = World::new();
+    let session = session(&world.identity);
+    let named = |session_id: &str| {
+        let source = SourceIdentity::agent("acme", session_id).unwrap();
+        SessionKey::of(&world.identity, &session.clone().with_source_identity(source))
+    };
+    let unattributed = SessionKey::of(&world.identity, &session);
+    assert_ne!(named("one"), unattributed);
+    assert_ne!(named("one"), named("two"));
+    assert_eq!(named("one"), named("one"));
 }

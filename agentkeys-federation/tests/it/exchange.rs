@@ -1,5 +1,5 @@
 use agentkeys_core::{ErrorKind, HttpMethod};
-use agentkeys_federation::{ExchangeError, Exchanger, TagsForm};
+use agentkeys_federation::{ExchangeError, Exchanger, SourceIdentity, TagsForm};
 
 use crate::support::{STS, World, failure, success};
 
@@ -259,4 +259,15 @@ async fn w81_an_answer_that_does_not_fit_the_request_is_refused() {
         world.http.answer(STS, 200, answer);
         world.exchanger.exchange(&token, &world.session).await.unwrap();
     }
+
+    // one that was asked for must be what AWS says it set: silence is no attribution
+    let source = SourceIdentity::agent("acme", "one").unwrap();
+    let attributed = world.session.clone().with_source_identity(source.clone());
+    for (name, said) in [("nobody", ""), ("alice", "alice"), ("another session", "agent+acme+two")] {
+        world.http.answer(STS, 200, named("SourceIdentity", said));
+        let refused = world.exchanger.exchange(&token, &attributed).await.unwrap_err();
+        assert!(matches!(refused, ExchangeError::Answer(_)), "{name}: {refused:?}");
+    }
+    world.http.answer(STS, 200, named("SourceIdentity", source.as_str()));
+    world.exchanger.exchange(&token, &attributed).await.unwrap();
 }
