@@ -30,14 +30,23 @@
 //!
 //! # Features
 //! - `provide-credentials`: a [`CredentialSource`] is an aws-sdk `ProvideCredentials`.
+//! - `sqlite`: `SqliteAudit`, an [`AuditSink`] in a database of this process.
 
 mod actor;
+mod audit;
 mod aws;
 mod credentials;
 mod exchanger;
 mod source;
 
 pub use actor::{ActorError, ActorOmni, Wallet};
+#[cfg(feature = "sqlite")]
+pub use audit::{APPEND_TIMEOUT, AuditStoreError, MAX_QUEUE, SqliteAudit};
+pub use audit::{
+    AUDIT_COLUMNS, Attribution, AuditCode, AuditError, AuditEvent, AuditId, AuditRow, AuditSink,
+    AuditTextError, AuditValue, AuditedIdentity, ChainError, ChainHead, ChainWalk, FanOut, FanOutError,
+    Intent, MAX_PREIMAGE, MemoryAudit, MintPath, Outcome, OutcomeKind, Receipt, Refusal, verify_chain,
+};
 pub use aws::{
     AwsExchanger, MAX_TAGS, Region, RoleArn, RoleError, RoleSession, RoleSessionName, SessionDuration,
     SessionTags, TAG_ACTOR_OMNI, TAG_USER_WALLET, TAGS_CLAIM, TagError,

@@ -1,0 +1,2 @@
+//! What federation costs.
+fn main() {}
