@@ -48,6 +48,8 @@ pub struct Outcome {
     nanoseconds: f64,
     /// Its speed relative to each other one; above 1 it is the faster.
     versus: Vec<(&'static str, f64)>,
+    /// Further numbers of this case.
+    numbers: Vec<(&'static str, f64)>,
 }
 
 /// Measures the first candidate against the others.
@@ -79,7 +81,7 @@ pub fn compare(case: &'static str, plan: Plan, mut candidates: Vec<Candidate<'_>
     let ratio =
         |theirs: &[f64]| median(theirs.iter().zip(&ours).map(|(theirs, ours)| theirs / ours).collect());
     let versus = (1..count).map(|at| (candidates[at].name, ratio(&times[at]))).collect();
-    Outcome { case, nanoseconds: median(ours.clone()), versus }
+    Outcome { case, nanoseconds: median(ours.clone()), versus, numbers: Vec::new() }
 }
 
 /// Measures `one` call against what each of two threads needs for the same call while the other works
@@ -124,7 +126,7 @@ pub fn scale(case: &'static str, plan: Plan, one: impl Fn(usize) + Sync) -> Outc
     // the first round warms up
     let (alone, together) = (alone.split_off(1), together.split_off(1));
     let speed = median(alone.iter().zip(&together).map(|(alone, together)| alone / together).collect());
-    Outcome { case, nanoseconds: median(together), versus: vec![("one_thread", speed)] }
+    Outcome::new(case, median(together), vec![("one_thread", speed)])
 }
 
 /// The bench's `main`: runs each case and prints a table, or with `--json` one object a line and nothing else.
@@ -151,13 +153,25 @@ impl Outcome {
     /// other way; above 1 it is the faster.
     #[must_use]
     pub const fn new(case: &'static str, nanoseconds: f64, versus: Vec<(&'static str, f64)>) -> Self {
-        Self { case, nanoseconds, versus }
+        Self { case, nanoseconds, versus, numbers: Vec::new() }
+    }
+
+    /// With one more number, a field of its own beside `ns` and `vs`.
+    #[must_use]
+    pub fn with_number(mut self, name: &'static str, number: f64) -> Self {
+        self.numbers.push((name, number));
+        self
     }
 
     fn to_json(&self, bench: &str) -> Value {
         let versus: Map<String, Value> =
             self.versus.iter().map(|(name, ratio)| ((*name).to_owned(), json!(rounded(*ratio)))).collect();
-        json!({ "bench": bench, "case": self.case, "ns": (self.nanoseconds * 10.0).round() / 10.0, "vs": versus })
+        let nanoseconds = (self.nanoseconds * 10.0).round() / 10.0;
+        let mut line = json!({ "bench": bench, "case": self.case, "ns": nanoseconds, "vs": versus });
+        for (name, number) in &self.numbers {
+            line[name] = json!(rounded(*number));
+        }
+        line
     }
 }
 
@@ -166,6 +180,9 @@ impl fmt::Display for Outcome {
         write!(f, "{:15} {:>9.2} us", self.case, self.nanoseconds / 1000.0)?;
         for (name, ratio) in &self.versus {
             write!(f, "   {ratio:.3}x {name}")?;
+        }
+        for (name, number) in &self.numbers {
+            write!(f, "   {number:.0} {name}")?;
         }
         Ok(())
     }

@@ -36,10 +36,8 @@ impl ChainHead {
         &self.hash
     }
 
-    /// The head with one more row, [`AuditRow::after`] this one.
-    #[must_use]
-    pub(super) const fn extended(&self, row: &AuditRow) -> Self {
-        Self { count: self.count.saturating_add(1), hash: *row.hash() }
+    pub(super) const fn at(count: u64, hash: Hash) -> Self {
+        Self { count, hash }
     }
 }
 

@@ -54,7 +54,7 @@ impl AuditSink for MemoryAudit {
             return Err(AuditError::Doubled);
         }
         let row = AuditRow::after(&kept.head, event);
-        kept.head = kept.head.extended(&row);
+        kept.head = row.head();
         kept.rows.push(row);
         Ok(())
     }

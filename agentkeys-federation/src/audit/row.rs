@@ -41,6 +41,16 @@ impl AuditRow {
         Self { values, hash }
     }
 
+    /// The head with this row as the last.
+    #[must_use]
+    pub const fn head(&self) -> ChainHead {
+        let count = match &self.values {
+            [AuditValue::Integer(seq), ..] if *seq > 0 => seq.unsigned_abs(),
+            _ => 0,
+        };
+        ChainHead::at(count, self.hash)
+    }
+
     /// A row as it was stored.
     #[must_use]
     pub const fn stored(values: [AuditValue; AUDIT_COLUMNS.len()], hash: [u8; 32]) -> Self {

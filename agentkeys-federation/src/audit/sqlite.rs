@@ -211,7 +211,8 @@ mod tests {
     #[tokio::test]
     async fn w56_a_writer_that_is_gone_is_unavailable() {
         let (audit, waiting) = stalled(1);
-        let (answer, _) = tokio::join!(audit.refusal(&refusal()), async {
+        let event = refusal();
+        let (answer, _) = tokio::join!(audit.refusal(&event), async {
             drop(waiting.recv().unwrap());
         });
         assert!(matches!(answer, Err(AuditError::Closed)));

@@ -97,7 +97,7 @@ impl Store {
         for event in events {
             match insert(&self.database, &head, event) {
                 Ok(Ok(row)) => {
-                    head = head.extended(&row);
+                    head = row.head();
                     answers.push(Ok(()));
                 }
                 Ok(Err(error)) => answers.push(Err(error)),
