@@ -27,7 +27,7 @@ async fn w56_r87_a_kill_at_any_point_leaves_no_released_credential_without_its_r
     if let Some(log) = std::env::var_os(CHILD) {
         return mint_for_ever(log.as_ref()).await;
     }
-    println!("seed {SEED}, {} points", points());
+    tell(&format!("seed {SEED}, {} points", points()));
     let folder = Folder::new("kill");
     SqliteAudit::create(folder.log()).unwrap().close().await.unwrap();
     let (mut released, mut asked, mut known) = (BTreeSet::new(), BTreeSet::new(), ChainHead::EMPTY);
@@ -70,7 +70,7 @@ async fn w56_r87_a_kill_at_any_point_leaves_no_released_credential_without_its_r
         unfinished = intents.difference(&outcomes).count();
     }
     assert!(released.len() >= 100 || points() < 20, "{} released", released.len());
-    println!("{} released, {unfinished} intents without an outcome", released.len());
+    tell(&format!("{} released, {unfinished} intents without an outcome", released.len()));
 }
 
 fn ids(folder: &Folder, event: &str) -> BTreeSet<String> {
@@ -102,7 +102,11 @@ async fn mint_for_ever(log: &std::path::Path) {
     }
 }
 
-/// One line in one write.
 fn say(what: &str, id: &str) {
-    std::io::stdout().write_all(format!("audit> {what} {id}\n").as_bytes()).unwrap();
+    tell(&format!("audit> {what} {id}"));
+}
+
+/// One line in one write.
+fn tell(line: &str) {
+    std::io::stdout().write_all(format!("{line}\n").as_bytes()).unwrap();
 }
