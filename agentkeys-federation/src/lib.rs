@@ -33,8 +33,10 @@
 //!
 //! # Features
 //! - `provide-credentials`: a [`CredentialSource`] is an aws-sdk `ProvideCredentials`.
+//! - `sqlite`: `SqliteAudit`, an [`AuditSink`] in a database of this process.
 
 mod actor;
+mod audit;
 mod aws;
 mod credentials;
 mod data_class;
@@ -44,6 +46,13 @@ mod source;
 pub mod vend;
 
 pub use actor::{ActorError, ActorOmni, Wallet};
+#[cfg(feature = "sqlite")]
+pub use audit::{APPEND_TIMEOUT, AuditStoreError, MAX_QUEUE, SqliteAudit};
+pub use audit::{
+    AUDIT_COLUMNS, Attribution, AuditCode, AuditError, AuditEvent, AuditId, AuditRow, AuditSink,
+    AuditTextError, AuditValue, AuditedIdentity, ChainError, ChainHead, ChainWalk, FanOut, FanOutError,
+    Intent, MAX_PREIMAGE, MemoryAudit, MintPath, Outcome, OutcomeKind, Receipt, Refusal, verify_chain,
+};
 pub use aws::{
     AccountId, AwsExchanger, BucketName, ClassAccess, Finding, FindingCode, MAX_TAGS, OidcProvider,
     PACKED_WARNING, PackedSize, Partition, PodRole, PolicyDocument, PolicyError, Region, RoleArn, RoleError,

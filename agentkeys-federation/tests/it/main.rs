@@ -6,6 +6,10 @@
     reason = "clippy lets tests do so, and not the functions that they share"
 )]
 
+mod audit;
+mod audit_fan_out;
+mod audit_kill;
+mod audit_sqlite;
 mod cache;
 mod environment;
 mod exchange;

@@ -1,0 +1,224 @@
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use agentkeys_core::ErrorKind;
+use async_trait::async_trait;
+use tokio::sync::oneshot;
+
+use super::chain::{ChainError, ChainHead};
+use super::event::AuditEvent;
+use super::{AuditError, AuditSink};
+
+mod head;
+mod store;
+mod writer;
+
+use head::HeadFile;
+use store::Store;
+use writer::{Append, Command};
+
+/// Rows in an SQLite database of this process, in write-ahead mode with `synchronous = FULL`.
+///
+/// One thread writes. Events that arrive while it waits for the disk share the next transaction and its one
+/// `fsync`. At most [`MAX_QUEUE`] wait; one more is [`AuditError::Full`], and after [`APPEND_TIMEOUT`] a
+/// caller gets [`AuditError::Slow`]. After an error of a commit, where nobody knows what is on the disk, it is
+/// closed until the host opens it anew.
+///
+/// Beside the database, in a file of the same name and `.head`, is the chain's head. It is written after each
+/// commit and before anybody is told of it, so that rows that are cut off are found after a crash of the
+/// process. After a loss of power it may be up to 1024 rows behind, never ahead; export
+/// [`SqliteAudit::head`] to somewhere else to rely on neither. While it is open the head file is locked, so
+/// that no second process writes; the database may be read by anybody who may read the file. Both files are
+/// the owner's alone (mode 0600).
+///
+/// It must be used on a tokio runtime with time.
+#[derive(Debug)]
+pub struct SqliteAudit {
+    commands: SyncSender<Command>,
+    head: Arc<Mutex<ChainHead>>,
+}
+
+impl SqliteAudit {
+    /// Makes a log with no rows. It blocks.
+    ///
+    /// # Errors
+    /// [`AuditStoreError`], also where there is a log or the half of one: none is ever begun anew in silence.
+    pub fn create(database: impl AsRef<Path>) -> Result<Self, AuditStoreError> {
+        let database = database.as_ref();
+        let head = HeadFile::create(&head_path(database))?;
+        Self::start(Store::create(database, head)?)
+    }
+
+    /// Opens a log that was created before, and goes on with its chain. It blocks.
+    ///
+    /// Of the rows only those after the head in the file are read; [`SqliteAudit::verify`] reads all.
+    ///
+    /// # Errors
+    /// [`AuditStoreError`], also where a file is missing, may be read by others, or the rows are not the
+    /// head's.
+    pub fn open(database: impl AsRef<Path>) -> Result<Self, AuditStoreError> {
+        let database = database.as_ref();
+        let (head, known) = HeadFile::open(&head_path(database))?;
+        Self::start(Store::open(database, head, known)?)
+    }
+
+    fn start(store: Store) -> Result<Self, AuditStoreError> {
+        let (commands, waiting) = sync_channel(MAX_QUEUE);
+        let head = Arc::new(Mutex::new(store.head()));
+        let shown = Arc::clone(&head);
+        std::thread::Builder::new()
+            .name("agentkeys-audit".to_owned())
+            .spawn(move || writer::run(store, &waiting, &shown))
+            .map_err(AuditStoreError::Io)?;
+        Ok(Self { commands, head })
+    }
+
+    /// Reads all rows of the log in `database` once, from the first, and checks that they are those that
+    /// `known` stands for, and that whatever was written since follows them. Answers the head of all. It
+    /// blocks, and may run beside an open log.
+    ///
+    /// # Errors
+    /// [`AuditStoreError`].
+    pub fn verify(database: impl AsRef<Path>, known: &ChainHead) -> Result<ChainHead, AuditStoreError> {
+        store::verify(database.as_ref(), known)
+    }
+
+    /// The head of what is durable, to be kept elsewhere.
+    #[must_use]
+    pub fn head(&self) -> ChainHead {
+        *self.head.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes what was appended before, and closes both files.
+    ///
+    /// # Errors
+    /// [`AuditError`]; it is closed in any case.
+    pub async fn close(self) -> Result<ChainHead, AuditError> {
+        let (answer, answered) = oneshot::channel();
+        let mut command = Command::Close(answer);
+        while let Err(error) = self.commands.try_send(command) {
+            match error {
+                TrySendError::Full(back) => command = back,
+                TrySendError::Disconnected(_) => return Err(AuditError::Closed),
+            }
+            tokio::task::yield_now().await;
+        }
+        answered.await.unwrap_or(Err(AuditError::Closed))
+    }
+}
+
+#[async_trait]
+impl AuditSink for SqliteAudit {
+    async fn append(&self, event: &AuditEvent) -> Result<(), AuditError> {
+        let (answer, answered) = oneshot::channel();
+        let command = Command::Append(Box::new(Append { event: event.clone(), answer }));
+        self.commands.try_send(command).map_err(|error| match error {
+            TrySendError::Full(_) => AuditError::Full,
+            TrySendError::Disconnected(_) => AuditError::Closed,
+        })?;
+        match tokio::time::timeout(APPEND_TIMEOUT, answered).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(AuditError::Closed),
+            Err(_) => Err(AuditError::Slow),
+        }
+    }
+}
+
+/// Why a log cannot be opened or is not what it must be.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AuditStoreError {
+    /// The rows are not those of the head.
+    #[error("the audit log was tampered with")]
+    Chain(#[from] ChainError),
+    /// The database.
+    #[error("the audit database cannot be used")]
+    Database(#[from] rusqlite::Error),
+    /// A file.
+    #[error("an audit file cannot be used")]
+    Io(#[source] std::io::Error),
+    /// Another process writes this log.
+    #[error("the audit log is open elsewhere")]
+    Locked,
+    /// Others than the owner may read or write a file.
+    #[error("an audit file is open to others than its owner")]
+    Mode,
+    /// It is a database of another version or program.
+    #[error("the database is not an audit log of this version")]
+    Schema,
+}
+
+impl AuditStoreError {
+    /// Always [`ErrorKind::Misconfigured`].
+    #[must_use]
+    pub const fn kind(&self) -> ErrorKind {
+        ErrorKind::Misconfigured
+    }
+}
+
+fn head_path(database: &Path) -> PathBuf {
+    let mut path = database.as_os_str().to_owned();
+    path.push(".head");
+    path.into()
+}
+
+/// How many events may wait for the disk.
+pub const MAX_QUEUE: usize = 1024;
+
+/// How long an event may wait for the disk.
+pub const APPEND_TIMEOUT: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use agentkeys_core::testing::SeededRandom;
+    use agentkeys_core::{ErrorKind, Timestamp};
+
+    use super::*;
+    use crate::audit::{AuditCode, AuditId, Refusal};
+
+    fn refusal() -> Refusal {
+        let id = AuditId::generate(&*SeededRandom::new(7)).unwrap();
+        Refusal::new(id, Timestamp::from_unix(1_800_000_000), AuditCode::new("denied").unwrap())
+    }
+
+    /// A log whose writer does nothing but what the test does.
+    fn stalled(room: usize) -> (SqliteAudit, std::sync::mpsc::Receiver<Command>) {
+        let (commands, waiting) = sync_channel(room);
+        (SqliteAudit { commands, head: Arc::new(Mutex::new(ChainHead::EMPTY)) }, waiting)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn w56_a_slow_disk_is_unavailable_after_a_while() {
+        let (audit, _waiting) = stalled(1);
+        let begun = tokio::time::Instant::now();
+        let error = audit.refusal(&refusal()).await.unwrap_err();
+        assert!(matches!(error, AuditError::Slow) && error.kind() == ErrorKind::Unavailable);
+        assert!(begun.elapsed() >= APPEND_TIMEOUT && begun.elapsed() < APPEND_TIMEOUT * 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn w56_a_full_queue_is_unavailable_at_once() {
+        let (audit, _waiting) = stalled(1);
+        assert!(matches!(audit.refusal(&refusal()).await, Err(AuditError::Slow)));
+        let begun = tokio::time::Instant::now();
+        let error = audit.refusal(&refusal()).await.unwrap_err();
+        assert!(matches!(error, AuditError::Full) && error.kind() == ErrorKind::Unavailable);
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn w56_a_writer_that_is_gone_is_unavailable() {
+        let (audit, waiting) = stalled(1);
+        let event = refusal();
+        let (answer, _) = tokio::join!(audit.refusal(&event), async {
+            drop(waiting.recv().unwrap());
+        });
+        assert!(matches!(answer, Err(AuditError::Closed)));
+        drop(waiting);
+        let error = audit.refusal(&refusal()).await.unwrap_err();
+        assert!(matches!(error, AuditError::Closed) && error.kind() == ErrorKind::Unavailable);
+        assert!(matches!(audit.close().await, Err(AuditError::Closed)));
+    }
+}
