@@ -31,6 +31,10 @@
 //! A broker that serves many agents keeps their credentials in one [`CredentialCache`]: one exchange for each
 //! [`SessionKey`], however many ask. [`vend`] writes credentials as SDKs read them.
 //!
+//! The documents that the isolation rests on come from a generator ([`WebIdentityTrust`], [`ClassAccess`], …),
+//! and [`lint`] reads those of others. An [`AuditSink`] keeps a record before anything is exchanged and before
+//! anything is let go.
+//!
 //! # Features
 //! - `provide-credentials`: a [`CredentialSource`] is an aws-sdk `ProvideCredentials`.
 //! - `sqlite`: `SqliteAudit`, an [`AuditSink`] in a database of this process.
