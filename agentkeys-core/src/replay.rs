@@ -142,6 +142,7 @@ mod tests {
             UseId::of(&kind("a"), &[b"bc", b""]),
             UseId::of(&kind("a"), &[b"", b"bc"]),
             UseId::of(&kind("ab"), &[b"c"]),
+            UseId::of(&kind("b"), &[b"b", b"c"]),
             UseId::of(&kind("a"), &[]),
             UseId::hashed(b"agentkeys use of evidence", &[]),
             UseId::hashed(b"another", &[b"a", b"bc"]),

@@ -134,6 +134,16 @@ mod tests {
         }
     }
 
+    #[derive(Debug)]
+    struct Always;
+
+    #[async_trait::async_trait]
+    impl ReplayGuard for Always {
+        async fn first_use(&self, _: &UseId, _: Timestamp) -> Result<(), ReplayError> {
+            Ok(())
+        }
+    }
+
     fn challenges(key: u8) -> (Challenges, Arc<Hand>) {
         let clock = Arc::new(Hand(AtomicU64::new(1_800_000_000)));
         let guard = Arc::new(MemoryReplayGuard::new(clock.clone(), NonZeroUsize::new(9).unwrap()));
@@ -159,6 +169,9 @@ mod tests {
         assert!(challenges.redeem(one.as_str()).await.is_ok());
         clock.0.fetch_add(1, Ordering::SeqCst);
         assert!(matches!(challenges.redeem(other.as_str()).await, Err(ReplayError::Expired)));
+        // whatever the guard makes of its time
+        let trusting = Challenges { guard: Arc::new(Always), ..challenges };
+        assert!(matches!(trusting.redeem(other.as_str()).await, Err(ReplayError::Expired)));
     }
 
     #[tokio::test]
