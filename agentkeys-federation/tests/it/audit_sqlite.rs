@@ -216,9 +216,16 @@ async fn a_head_file_that_is_not_as_written_is_refused() {
         bad
     };
     let long = [&good[..], b"\n"].concat();
-    for bad in
-        [Vec::new(), good[..100].to_vec(), long, flipped(0, b'x'), flipped(20, b'G'), flipped(127, b' ')]
-    {
+    let short = [&good[..126], b"\n"].concat();
+    for bad in [
+        Vec::new(),
+        good[..100].to_vec(),
+        long,
+        short,
+        flipped(0, b'x'),
+        flipped(20, b'G'),
+        flipped(127, b' '),
+    ] {
         fs::write(folder.head(), &bad).unwrap();
         let error = SqliteAudit::open(folder.log()).unwrap_err();
         assert!(matches!(error, AuditStoreError::Chain(ChainError::HeadText)), "{error:?}");
