@@ -1,4 +1,5 @@
 use std::fmt;
+use std::time::Duration;
 
 use crate::error::ErrorKind;
 
@@ -16,6 +17,15 @@ use crate::error::ErrorKind;
 pub trait Random: fmt::Debug + Send + Sync {
     /// Fills `buffer`.
     fn fill(&self, buffer: &mut [u8]) -> Result<(), RandomError>;
+
+    /// A time drawn at random between half and all of `span`, so that many who failed together do not all
+    /// come back together. Without random bytes it is half: no jitter, and still a wait.
+    fn jittered(&self, span: Duration) -> Duration {
+        let half = span / 2;
+        let mut bytes = [0; 8];
+        let drawn = self.fill(&mut bytes).map_or(0, |()| u64::from_be_bytes(bytes));
+        half + half.mul_f64(drawn as f64 / u64::MAX as f64)
+    }
 }
 
 /// The operating system's generator.
@@ -60,5 +70,30 @@ impl RandomError {
 impl Default for RandomError {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct Always(Result<u8, RandomError>);
+
+    impl Random for Always {
+        fn fill(&self, buffer: &mut [u8]) -> Result<(), RandomError> {
+            buffer.fill(self.0?);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_jitter_spans_half_of_it_and_without_random_bytes_there_is_none() {
+        let span = Duration::from_millis(200);
+        for (drawn, least) in [(Ok(0), 100), (Ok(0xff), 200), (Ok(0x80), 150), (Err(RandomError::new()), 100)]
+        {
+            let waited = Always(drawn).jittered(span).as_millis();
+            assert!((least..=least + 1).contains(&waited), "{drawn:?} {waited}");
+        }
     }
 }

@@ -45,7 +45,6 @@ mod aws;
 mod credentials;
 mod data_class;
 mod exchanger;
-mod jitter;
 mod source;
 pub mod vend;
 

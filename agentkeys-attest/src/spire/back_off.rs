@@ -6,11 +6,7 @@ use agentkeys_core::Random;
 /// span that begins at half a second and doubles up to `most`.
 pub(super) fn back_off(failures: u32, most: Duration, random: &dyn Random) -> Duration {
     let span = FIRST.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1)));
-    let half = span.min(most) / 2;
-    let mut bytes = [0; 4];
-    // without random bytes there is no jitter, and still a back-off
-    let drawn = random.fill(&mut bytes).map_or(0, |()| u32::from_be_bytes(bytes));
-    half + half.mul_f64(f64::from(drawn) / f64::from(u32::MAX))
+    random.jittered(span.min(most))
 }
 
 const FIRST: Duration = Duration::from_millis(500);

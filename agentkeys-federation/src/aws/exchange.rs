@@ -15,7 +15,6 @@ use super::connector::Connector;
 use super::role::{Region, RoleSession, RoleSessionName};
 use crate::credentials::AwsCredentials;
 use crate::exchanger::{ExchangeError, Exchanger};
-use crate::jitter::between_half_and_all;
 
 /// `sts:AssumeRoleWithWebIdentity` through aws-sdk-sts: unsigned, with no credentials to sign with.
 /// <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html>
@@ -102,7 +101,7 @@ impl AwsExchanger {
                 return Err(error);
             }
             let first = if error == ExchangeError::Throttled { THROTTLED_WAIT } else { WAIT };
-            tokio::time::sleep(between_half_and_all(first * tried, &*self.random)).await;
+            tokio::time::sleep(self.random.jittered(first * tried)).await;
         }
     }
 }

@@ -9,7 +9,6 @@ use super::SourceError;
 use super::obtain::Obtain;
 use crate::aws::RoleSession;
 use crate::credentials::AwsCredentials;
-use crate::jitter::between_half_and_all;
 
 /// The credentials of one key: an immutable state that is read without a lock, and at most one exchange
 /// under way, in a task of its own.
@@ -181,7 +180,7 @@ impl State {
 impl Held {
     fn new(credentials: AwsCredentials, now: Timestamp, random: &dyn Random) -> Self {
         let ends = credentials.expires_at();
-        let early = between_half_and_all(REFRESH_SPREAD * 2, random) - REFRESH_SPREAD;
+        let early = random.jittered(REFRESH_SPREAD * 2) - REFRESH_SPREAD;
         // those that live for less than that are still used for half of their life
         let refresh_at = ends.minus(REFRESH_MARGIN + early).max(now.plus(ends.since(now) / 2));
         Self { credentials, refresh_at }

@@ -49,11 +49,7 @@ impl CacheAges {
     /// half and all of a span that begins at two cooldowns and doubles up to [`MAX_BACK_OFF`].
     pub(super) fn back_off(&self, failures: u32, random: &dyn Random) -> Duration {
         let span = self.cooldown.saturating_mul(2_u32.saturating_pow(failures));
-        let half = span.min(MAX_BACK_OFF.max(self.cooldown * 2)) / 2;
-        let mut bytes = [0; 8];
-        // without random bytes there is no jitter, and still a back-off
-        let drawn = random.fill(&mut bytes).map_or(0, |()| u64::from_be_bytes(bytes));
-        half + half.mul_f64(drawn as f64 / u64::MAX as f64)
+        random.jittered(span.min(MAX_BACK_OFF.max(self.cooldown * 2)))
     }
 }
 
