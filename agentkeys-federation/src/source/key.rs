@@ -7,7 +7,7 @@ use crate::aws::RoleSession;
 /// What credentials are kept under: everything that decides what they may do and for whom.
 ///
 /// The identity's kind, trust root, tenant, agent, instance and assurance, and all of the role session: the
-/// role with its partition and account, tags and their form, duration. Each part with its length before it,
+/// role with its partition and account, tags and their form, source identity, duration. Each part with its length before it,
 /// so that no two differ in their parts and not in their key (W29). The assurance is a part because an agent
 /// that named itself must not be served what was minted for one that the platform named (W9); the instance,
 /// because one that is revoked must not live on what its successor renews.

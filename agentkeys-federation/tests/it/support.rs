@@ -100,6 +100,7 @@ pub(crate) struct Counting {
     jtis: Mutex<Vec<String>>,
     error: Mutex<Option<ExchangeError>>,
     takes: Mutex<Duration>,
+    gate: tokio::sync::Mutex<()>,
     panics: AtomicBool,
 }
 
@@ -110,6 +111,7 @@ impl Counting {
             jtis: Mutex::default(),
             error: Mutex::default(),
             takes: Mutex::default(),
+            gate: tokio::sync::Mutex::default(),
             panics: AtomicBool::default(),
         })
     }
@@ -130,6 +132,11 @@ impl Counting {
         *self.takes.lock().unwrap() = long;
     }
 
+    /// No exchange ends while this is held.
+    pub(crate) async fn hold(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.gate.lock().await
+    }
+
     pub(crate) fn panic_once(&self) {
         self.panics.store(true, Ordering::SeqCst);
     }
@@ -145,6 +152,7 @@ impl Exchanger for Counting {
         assert!(!self.panics.swap(false, Ordering::SeqCst), "as told");
         let (takes, error) = (*self.takes.lock().unwrap(), *self.error.lock().unwrap());
         tokio::time::sleep(takes).await;
+        drop(self.gate.lock().await);
         if let Some(error) = error {
             return Err(error);
         }
