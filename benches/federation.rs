@@ -14,7 +14,7 @@ use agentkeys_benches::{Outcome, median, run};
 use agentkeys_core::{Assurance, AttestedIdentity, EvidenceKind, SystemRandom, Timestamp};
 use agentkeys_federation::{
     AUDIT_COLUMNS, Attribution, AuditEvent, AuditId, AuditRow, AuditSink as _, AuditValue, ChainHead, Intent,
-    SessionDuration, SqliteAudit,
+    SessionDuration, SourceIdentity, SqliteAudit,
 };
 use rusqlite::Connection;
 use rusqlite::types::Value;
@@ -90,7 +90,7 @@ fn identity() -> AttestedIdentity {
 fn intent(identity: &AttestedIdentity) -> Intent {
     let id = AuditId::generate(&SystemRandom::new()).unwrap();
     let role = "arn:aws:iam::123456789012:role/agents/agentkeys-memory-role".parse().unwrap();
-    let attribution = Attribution::Attributed("agent+acme+01JZ=3A7".parse().unwrap());
+    let attribution = Attribution::Attributed(SourceIdentity::agent("acme", "01JZ:7").unwrap());
     Intent::assume_role(id, NOW, identity, role, SessionDuration::MIN, attribution).unwrap()
 }
 

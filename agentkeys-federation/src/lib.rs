@@ -42,6 +42,7 @@
 mod actor;
 mod audit;
 mod aws;
+mod broker;
 mod credentials;
 mod data_class;
 mod exchanger;
@@ -53,16 +54,17 @@ pub use actor::{ActorError, ActorOmni, Wallet};
 pub use audit::{APPEND_TIMEOUT, AuditStoreError, MAX_QUEUE, SqliteAudit};
 pub use audit::{
     AUDIT_COLUMNS, Attribution, AuditCode, AuditError, AuditEvent, AuditId, AuditRow, AuditSink,
-    AuditTextError, AuditValue, AuditedIdentity, ChainError, ChainHead, ChainWalk, FanOut, FanOutError,
-    Intent, MAX_PREIMAGE, MemoryAudit, MintPath, Outcome, OutcomeKind, Receipt, Refusal, verify_chain,
+    AuditTextError, AuditValue, ChainError, ChainHead, ChainWalk, FanOut, FanOutError, Intent, MemoryAudit,
+    MintPath, Outcome, OutcomeKind, Receipt, Refusal, verify_chain,
 };
 pub use aws::{
-    AccountId, AwsExchanger, BucketName, ClassAccess, Finding, FindingCode, MAX_TAGS, OidcProvider,
-    PACKED_WARNING, PackedSize, Partition, PodRole, PolicyDocument, PolicyError, Region, RoleArn, RoleError,
-    RoleSession, RoleSessionName, SOURCE_IDENTITY_CLAIM, SessionDuration, SessionRole, SessionTags,
-    SourceIdentity, SourceIdentityError, SourceIdentityPattern, SubjectPattern, TAG_ACTOR_OMNI,
+    AccountId, AwsExchanger, BucketName, ClassAccess, Finding, FindingCode, MAX_PREIMAGE, MAX_TAGS,
+    OidcProvider, PACKED_WARNING, PackedSize, Partition, PodRole, PolicyDocument, PolicyError, Region,
+    RoleArn, RoleError, RoleSession, RoleSessionName, SOURCE_IDENTITY_CLAIM, SessionDuration, SessionRole,
+    SessionTags, SourceIdentity, SourceIdentityError, SourceIdentityPattern, SubjectPattern, TAG_ACTOR_OMNI,
     TAG_DATA_CLASS, TAG_USER_WALLET, TAGS_CLAIM, TagError, TagsForm, Thumbprint, WebIdentityTrust, lint,
 };
+pub use broker::{Broker, BrokerError, CredentialRequest, Tenant, TenantError, TenantPolicy};
 pub use credentials::AwsCredentials;
 pub use data_class::{DataClass, DataClassError};
 pub use exchanger::{ExchangeError, Exchanger};

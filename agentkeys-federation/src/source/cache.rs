@@ -10,6 +10,7 @@ use super::key::SessionKey;
 use super::obtain::Obtain;
 use super::revocation::RevocationCheck;
 use super::slot::Slot;
+use crate::audit::AuditSink;
 use crate::aws::RoleSession;
 use crate::credentials::AwsCredentials;
 use crate::exchanger::Exchanger;
@@ -62,6 +63,13 @@ impl CredentialCache {
         self.changed(|obtain| obtain.revocation = Some(check))
     }
 
+    /// An empty cache that writes each exchange into `audit`, before it and after it, and serves nothing whose
+    /// rows are not durable (W56).
+    #[must_use]
+    pub fn with_audit(self, audit: Arc<dyn AuditSink>) -> Self {
+        self.changed(|obtain| obtain.audit = Some(audit))
+    }
+
     /// Credentials of `session` for `identity`, with more than [`crate::MIN_LEFT`] left.
     ///
     /// The session's tags are the host's statement about `identity`: they must come from it or from the
@@ -94,6 +102,10 @@ impl CredentialCache {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    pub(crate) fn obtain(&self) -> &Obtain {
+        &self.0.obtain
     }
 
     fn changed(&self, change: impl FnOnce(&mut Obtain)) -> Self {

@@ -324,11 +324,10 @@ async fn r66_w55_older_readers_find_requested_role() {
     let audit = SqliteAudit::create(folder.log()).unwrap();
     let (world, mint) = (World::new(), Mints::new(7));
     let token = world.token().await;
-    let unattributed = || Attribution::Unattributed;
     let id = AuditId::of_token(&token);
     for intent in [
-        Intent::exchange(id, NOW, &world.identity, &token, &world.session, unattributed()),
-        Intent::release(mint.id(), NOW, &world.identity, &token, unattributed()),
+        Intent::exchange(id, NOW, &world.identity, &token, &world.session),
+        Intent::release(mint.id(), NOW, &world.identity, &token, Attribution::Unattributed),
         mint.intent(),
     ] {
         let _receipt = audit.intent(&intent).await.unwrap();

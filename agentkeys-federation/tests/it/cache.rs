@@ -211,7 +211,7 @@ async fn a_port_that_hangs_is_a_timeout_and_no_hang() {
     let begun = tokio::time::Instant::now();
     let refused = cache.credentials(&world.identity, &session(&world.identity)).await.unwrap_err();
     assert!(matches!(refused, SourceError::Timeout));
-    assert_eq!(begun.elapsed().as_secs(), 45);
+    assert_eq!(begun.elapsed().as_secs(), 15);
     assert_eq!((refused.kind(), exchanger.calls()), (ErrorKind::Unavailable, 0));
 }
 
