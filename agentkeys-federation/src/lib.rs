@@ -28,12 +28,12 @@
 //! # }
 //! ```
 //!
-//! A broker that serves many agents keeps their credentials in one [`CredentialCache`]: one exchange for each
-//! [`SessionKey`], however many ask. [`vend`] writes credentials as SDKs read them.
+//! A [`Broker`] serves many tenants: it knows by policy who may have which class of data, keeps credentials in a
+//! [`CredentialCache`], one exchange for each [`SessionKey`] however many ask, and writes every exchange and
+//! every refusal into an [`AuditSink`], before anything is exchanged and before anything is let go. [`vend`] writes credentials as SDKs read them.
 //!
 //! The documents that the isolation rests on come from a generator ([`WebIdentityTrust`], [`ClassAccess`], …),
-//! and [`lint`] reads those of others. An [`AuditSink`] keeps a record before anything is exchanged and before
-//! anything is let go.
+//! and [`lint`] reads those of others.
 //!
 //! # Features
 //! - `provide-credentials`: a [`CredentialSource`] is an aws-sdk `ProvideCredentials`.
