@@ -13,7 +13,7 @@ pub use tenant::{CredentialRequest, Tenant, TenantError, TenantPolicy};
 use crate::audit::{AuditCode, AuditError, AuditId, AuditSink, MintPath, Refusal};
 use crate::aws::{RoleSession, SourceIdentityError};
 use crate::credentials::AwsCredentials;
-use crate::source::{AUDIT_LIMIT, CredentialCache, SessionKey, SourceError};
+use crate::source::{AUDIT_LIMIT, CredentialCache, SourceError};
 
 /// The whole way from evidence to credentials: the tenant's policy, the token, the row before the exchange,
 /// the exchange, the check of its answer, the row after it, and only then the credentials.
@@ -117,8 +117,14 @@ impl Broker {
         identity: &AttestedIdentity,
         request: impl Into<CredentialRequest>,
     ) -> Result<AwsCredentials, BrokerError> {
-        let session = self.session(identity, &request.into(), MintPath::OidcJwtSts).await?;
-        match self.cache.credentials(identity, &session).await {
+        let request = request.into();
+        let key = request.key(identity);
+        // under this key there is nothing but what this policy allowed
+        if let Some(kept) = self.cache.kept(&key, identity) {
+            return Ok(kept);
+        }
+        let session = self.session(identity, &request, MintPath::OidcJwtSts).await?;
+        match self.cache.credentials_under(key, identity, &session).await {
             Ok(credentials) => Ok(credentials),
             Err(error) => Err(self.without(error, identity, &session, MintPath::OidcJwtSts).await),
         }
@@ -143,9 +149,7 @@ impl Broker {
     /// Drops the credentials that are kept for this identity and request, after the
     /// [`crate::RevocationCheck`] began to refuse them ([`CredentialCache::forget`]).
     pub fn forget(&self, identity: &AttestedIdentity, request: impl Into<CredentialRequest>) {
-        if let Ok(session) = self.tenants.session(identity, &request.into()) {
-            self.cache.forget(&SessionKey::of(identity, &session));
-        }
+        self.cache.forget(&request.into().key(identity));
     }
 
     async fn session(

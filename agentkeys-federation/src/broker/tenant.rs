@@ -8,6 +8,7 @@ use crate::aws::{
     RoleArn, RoleSession, SessionDuration, SessionTags, SourceIdentity, SourceIdentityError, TagsForm,
 };
 use crate::data_class::DataClass;
+use crate::source::{KeyParts, SessionKey};
 
 /// Whose agents a policy is for: a tenant as one trust root names it. What another trust root calls by the
 /// same name is another tenant (W29).
@@ -168,6 +169,15 @@ impl CredentialRequest {
     pub fn with_wallet(mut self, wallet: Wallet) -> Self {
         self.wallet = Some(wallet);
         self
+    }
+
+    /// With a tenant's policy, which does not change, these parts decide the whole role session.
+    pub(super) fn key(&self, identity: &AttestedIdentity) -> SessionKey {
+        let Self { class, wallet } = self;
+        let mut parts = KeyParts::of(identity);
+        parts.text(class.as_str());
+        parts.optional(wallet.as_ref().map(Wallet::as_str));
+        parts.into()
     }
 }
 

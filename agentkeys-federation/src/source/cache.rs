@@ -82,8 +82,24 @@ impl CredentialCache {
         identity: &AttestedIdentity,
         session: &RoleSession,
     ) -> Result<AwsCredentials, SourceError> {
-        let slot = self.slot(SessionKey::of(identity, session))?;
+        self.credentials_under(SessionKey::of(identity, session), identity, session).await
+    }
+
+    /// The same under a key of the caller's, which decides all that a [`SessionKey`] holds.
+    pub(crate) async fn credentials_under(
+        &self,
+        key: SessionKey,
+        identity: &AttestedIdentity,
+        session: &RoleSession,
+    ) -> Result<AwsCredentials, SourceError> {
+        let slot = self.slot(key)?;
         slot.credentials(&self.0.obtain, identity, session).await
+    }
+
+    /// What is kept under `key` and need not be renewed yet.
+    pub(crate) fn kept(&self, key: &SessionKey, identity: &AttestedIdentity) -> Option<AwsCredentials> {
+        let now = self.0.obtain.clock.now().ok().filter(|now| identity.is_current(*now))?;
+        self.0.slots.read().unwrap_or_else(PoisonError::into_inner).get(key)?.kept(now)
     }
 
     /// Drops what is kept under `key`, a refusal as well. Who waits for an exchange that is under way still

@@ -19,7 +19,7 @@ use async_trait::async_trait;
 use serde_json::json;
 
 use crate::audit::{memory, text};
-use crate::support::{Counting, Fault, Faulty, NOW, World, claims_of};
+use crate::support::{Counting, Fault, Faulty, NOW, World, claims_of, settled};
 
 const ROOT: &str = "arn:aws:eks:us-east-1:123456789012:cluster/demo";
 
@@ -519,6 +519,62 @@ async fn ten_thousand_requests_for_a_hundred_agents_are_a_hundred_exchanges_and_
         request.await.unwrap().unwrap();
     }
     assert_eq!((house.sts.calls(), house.rows().len()), (100, 200));
+}
+
+#[tokio::test(start_paused = true)]
+async fn w73_nothing_is_shared_by_two_agents_classes_wallets_or_ways_of_vouching() {
+    let policy = TenantPolicy::new()
+        .with_role(DataClass::Memory, role("acme-memory"))
+        .with_role(DataClass::Vault, role("acme-vault"));
+    let house = House::of(policy.clone());
+    let spire = Tenant::new("spire.example.org".parse().unwrap(), "acme".parse().unwrap());
+    let zeta = TenantPolicy::new().with_role(DataClass::Memory, role("zeta-memory"));
+    let (broker, platform) = (house.broker.clone(), Assurance::PlatformAttested);
+    let broker = broker.with_tenant(spire, policy).unwrap().with_tenant(tenant("zeta"), zeta).unwrap();
+    let wallet = |digit: &str| {
+        let wallet = format!("0x{}", digit.repeat(40)).parse().unwrap();
+        CredentialRequest::new(DataClass::Memory).with_wallet(wallet)
+    };
+    let pod = |uid: &str| blue().with_instance(uid.parse().unwrap());
+    let asked: [(AttestedIdentity, CredentialRequest); 9] = [
+        (blue(), DataClass::Memory.into()),
+        (blue(), DataClass::Vault.into()),
+        (blue(), wallet("a")),
+        (blue(), wallet("b")),
+        (pod("one"), DataClass::Memory.into()),
+        (pod("two"), DataClass::Memory.into()),
+        (agent(ROOT, Some("acme"), "red", platform), DataClass::Memory.into()),
+        (agent(ROOT, Some("zeta"), "blue", platform), DataClass::Memory.into()),
+        (agent("spire.example.org", Some("acme"), "blue", platform), DataClass::Memory.into()),
+    ];
+    for round in 1..=2 {
+        for (at, (who, request)) in asked.iter().enumerate() {
+            broker.credentials(who, request.clone()).await.unwrap();
+            assert_eq!(house.sts.calls(), if round == 1 { at + 1 } else { asked.len() }, "{at}");
+        }
+    }
+    let self_asserted = agent(ROOT, Some("acme"), "blue", Assurance::SelfAsserted);
+    let refused = broker.credentials(&self_asserted, DataClass::Memory).await.unwrap_err();
+    assert_eq!(refused.code(), "identity_self_asserted");
+}
+
+#[tokio::test(start_paused = true)]
+async fn w74_r41_what_is_kept_is_renewed_in_time_and_ends_with_the_identity() {
+    let house = House::new();
+    house.broker.credentials(&blue(), DataClass::Memory).await.unwrap();
+    house.world.clock.advance(Duration::from_secs(700));
+    house.broker.credentials(&blue(), DataClass::Memory).await.unwrap();
+    settled().await;
+    assert_eq!((house.sts.calls(), house.events().len()), (2, 4), "in the background, with its rows");
+    house.sts.fail(Some(ExchangeError::Unavailable));
+    house.world.clock.advance(Duration::from_secs(899));
+    assert_eq!(house.refused(&blue(), DataClass::Memory).await.code(), "sts_unavailable");
+    house.sts.fail(None);
+    house.world.clock.advance(Duration::from_secs(10));
+    house.broker.credentials(&blue(), DataClass::Memory).await.unwrap();
+    house.world.clock.advance(Duration::from_secs(191));
+    let refused = house.refused(&blue(), DataClass::Memory).await;
+    assert_eq!((refused.code(), house.sts.calls()), ("source_identity_expired", 4));
 }
 
 #[test]
