@@ -13,13 +13,17 @@ use crate::jose::{
 use crate::keys::{KeyError, KeySource, RefreshReason};
 use crate::spiffe::{SpiffeId, TrustDomain};
 
+mod cache;
 mod claims;
 mod headers;
+mod signer;
 mod unique;
 
+pub use cache::{CachedVerifier, MAX_TOKEN_CACHE_AGE, TokenCacheSize};
 pub use claims::NoClaims;
 use claims::Registered;
 use headers::KnownHeaders;
+use signer::Signer;
 
 /// Checks JWTs of one profile for one audience.
 ///
@@ -122,10 +126,15 @@ impl Verifier {
     /// # Errors
     /// [`VerifyError`], one variant per cause.
     pub async fn verify<C: DeserializeOwned>(&self, token: &str) -> Result<VerifiedToken<C>, VerifyError> {
-        let refused = match self.verify_with_known_keys(token, self.clock.now()?) {
-            Err(refused) => refused,
+        match self.verify_with_known_keys(token, self.clock.now()?) {
+            Err(refused) => self.refresh_for(token, refused).await?,
             verified => return verified,
-        };
+        }
+        self.verify_with_known_keys(token, self.clock.now()?)
+    }
+
+    /// Asks for newer keys, where they may let a token in that was refused so.
+    async fn refresh_for(&self, token: &str, refused: VerifyError) -> Result<(), VerifyError> {
         let reason = match &refused {
             VerifyError::UnknownKey => match self.named_key(token) {
                 Ok(kid) => RefreshReason::UnknownKey(kid),
@@ -142,10 +151,9 @@ impl Verifier {
         };
         match refreshed {
             // the keys that are trusted now have decided already
-            Err(_) if matches!(refused, VerifyError::Signature) => return Err(refused),
-            refreshed => refreshed?,
+            Err(_) if matches!(refused, VerifyError::Signature) => Err(refused),
+            refreshed => refreshed,
         }
-        self.verify_with_known_keys(token, self.clock.now()?)
     }
 
     /// The same with the keys that are known already, at the moment `now`: never waits.
@@ -157,14 +165,35 @@ impl Verifier {
         token: &str,
         now: Timestamp,
     ) -> Result<VerifiedToken<C>, VerifyError> {
+        self.verify_noting(token, now, |_, _, _| ())
+    }
+
+    /// The same, and which key it was.
+    fn verify_noting_signer<C: DeserializeOwned>(
+        &self,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<(VerifiedToken<C>, Signer), VerifyError> {
+        let mut signer = None;
+        let verified =
+            self.verify_noting(token, now, |source, kid, jwk| signer = Some(Signer::new(source, kid, jwk)))?;
+        Ok((verified, signer.ok_or(VerifyError::UnknownKey)?))
+    }
+
+    fn verify_noting<C: DeserializeOwned>(
+        &self,
+        token: &str,
+        now: Timestamp,
+        note: impl FnOnce(&Arc<dyn KeySource>, Option<&str>, &Jwk),
+    ) -> Result<VerifiedToken<C>, VerifyError> {
         let compact = Compact::split(token)?;
         let known = self.known_headers.load();
         if let Some(header) = headers::find(&known, compact.header()) {
-            return self.verify_with_header(&compact, header, now);
+            return self.verify_with_header(&compact, header, now, note);
         }
         let header_json = compact.header_json()?;
         let header = Header::parse_ignoring(&header_json, &self.header_members)?;
-        let verified = self.verify_with_header(&compact, &header, now)?;
+        let verified = self.verify_with_header(&compact, &header, now, note)?;
         self.known_headers.remember(compact.header(), header);
         Ok(verified)
     }
@@ -174,6 +203,7 @@ impl Verifier {
         compact: &Compact<'_>,
         header: &Header<'_>,
         now: Timestamp,
+        note: impl FnOnce(&Arc<dyn KeySource>, Option<&str>, &Jwk),
     ) -> Result<VerifiedToken<C>, VerifyError> {
         let algorithm = self.check_header(header)?;
         let payload = compact.payload()?;
@@ -184,12 +214,20 @@ impl Verifier {
         let signature = compact.signature_in(&mut buffer)?.ok_or(VerifyError::Signature)?;
         let source = self.keys_of(&payload)?;
         let keys = source.read(now)?;
-        let jwk = select(&keys, header, algorithm)?;
+        let jwk = select(&keys, header.kid.as_deref(), algorithm)?;
         if !jwk.key().verifies(compact.signing_input(), signature) {
             return Err(VerifyError::Signature);
         }
         let (registered, claims) = claims::read(&payload, self.audience.as_str())?;
-        self.check_claims(registered, claims, now)
+        let verified = self.check_claims(registered, claims, now)?;
+        note(source, header.kid.as_deref(), jwk);
+        Ok(verified)
+    }
+
+    /// The moment from which a token that was verified is not good any more.
+    fn good_until<C>(&self, verified: &VerifiedToken<C>) -> Timestamp {
+        let oldest = verified.issued_at.zip(self.max_age).map(|(issued_at, most)| issued_at.plus(most));
+        oldest.map_or(verified.expires_at, |oldest| oldest.min(verified.expires_at)).plus(SKEW)
     }
 
     /// The keys to refresh for a token whose key is not known. Nothing of it is verified, but a token
@@ -521,8 +559,8 @@ impl VerifyError {
     }
 }
 
-fn select<'k>(keys: &'k KeySet, header: &Header<'_>, algorithm: Algorithm) -> Result<&'k Jwk, VerifyError> {
-    if let Some(kid) = &header.kid {
+fn select<'k>(keys: &'k KeySet, kid: Option<&str>, algorithm: Algorithm) -> Result<&'k Jwk, VerifyError> {
+    if let Some(kid) = kid {
         let jwk = keys.by_kid(kid).ok_or(VerifyError::UnknownKey)?;
         return if jwk.key().algorithm() == algorithm { Ok(jwk) } else { Err(VerifyError::Algorithm) };
     }

@@ -17,6 +17,7 @@ mod mint;
 mod oracle;
 mod session;
 mod support;
+mod token_cache;
 mod vectors;
 mod verify;
 mod verify_claims;
