@@ -270,10 +270,11 @@ impl AttestedIdentity {
         self.not_after
     }
 
-    /// Whether it is still of use.
+    /// Whether it is of use: not past its end, and attested no more than [`CLOCK_DIFFERENCE`] ahead. A clock
+    /// that was set back behind the attestation says nothing of what is over since.
     #[must_use]
     pub fn is_current(&self, now: Timestamp) -> bool {
-        now < self.not_after
+        now < self.not_after && self.attested_at <= now.plus(CLOCK_DIFFERENCE)
     }
 
     /// Other attested facts, by name.
@@ -332,6 +333,9 @@ fn is_name(text: &str) -> bool {
 fn is_printable(text: &str, most: usize) -> bool {
     (1..=most).contains(&text.len()) && text.bytes().all(|byte| (0x21..0x7f).contains(&byte))
 }
+
+/// By how much the clocks of two replicas may differ: one attests, the other serves.
+pub const CLOCK_DIFFERENCE: Duration = Duration::from_secs(30);
 
 /// How long an identity is good after it was attested, whatever its evidence says: one hour.
 pub const MAX_IDENTITY_AGE: Duration = Duration::from_secs(3600);

@@ -76,8 +76,8 @@ pub use http::{HttpClient, HttpError, HttpMethod, HttpRequest, HttpResponse};
 #[cfg(feature = "reqwest")]
 pub use http::{HttpSettings, ReqwestClient, TrustStore};
 pub use identity::{
-    AgentId, Assurance, AttestedIdentity, IdentityError, InstanceId, MAX_FACT, MAX_FACTS, MAX_IDENTITY_AGE,
-    Subject, TenantId, TrustRoot,
+    AgentId, Assurance, AttestedIdentity, CLOCK_DIFFERENCE, IdentityError, InstanceId, MAX_FACT, MAX_FACTS,
+    MAX_IDENTITY_AGE, Subject, TenantId, TrustRoot,
 };
 pub use issuer::{Audience, Issuer, IssuerError, MAX_AUDIENCE, MAX_ISSUER};
 pub use keys::{

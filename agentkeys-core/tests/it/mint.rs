@@ -99,6 +99,22 @@ async fn r41_no_token_outlives_its_identity() {
 }
 
 #[tokio::test]
+async fn w46_a_clock_that_is_set_back_mints_nothing_in_the_past() {
+    let identity = identity();
+    let attested = identity.attested_at().as_unix();
+    let minter = minter();
+    for (now, minted) in
+        [(attested, true), (attested - 30, true), (attested - 31, false), (attested - 3600, false)]
+    {
+        let minter = minter.clone().with_clock(agentkeys_core::testing::ManualClock::new(at(now)));
+        match minter.mint(&identity, request()).await {
+            Ok(token) => assert_eq!((open(token.expose()).1["iat"].as_u64(), minted), (Some(now), true)),
+            Err(refused) => assert!(matches!(refused, MintError::Expired) && !minted, "{now}: {refused:?}"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn w46_without_a_clock_nothing_is_minted() {
     let refused = minter().with_clock(Arc::new(NoClock)).mint(&identity(), request()).await.unwrap_err();
     assert!(matches!(refused, MintError::Clock(_)));
