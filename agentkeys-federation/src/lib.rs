@@ -28,6 +28,10 @@
 //! # }
 //! ```
 //!
+//! Where CloudTrail must say who acts, a [`SessionBroker`] assumes a tenant's [`SessionRole`] with a
+//! [`SourceIdentity`], signed with what an exchange gave or with credentials of the host's own. Neither plain
+//! IRSA nor EKS Pod Identity can carry one (R106).
+//!
 //! A broker that serves many agents keeps their credentials in one [`CredentialCache`]: one exchange for each
 //! [`SessionKey`], however many ask. [`vend`] writes credentials as SDKs read them.
 //!

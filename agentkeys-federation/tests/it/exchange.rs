@@ -92,6 +92,7 @@ async fn w64_every_code_of_aws_has_its_own_error_and_kind() {
         (400, "PackedPolicyTooLarge", ExchangeError::PolicyTooLarge, ErrorKind::Misconfigured),
         (403, "RegionDisabledException", ExchangeError::RegionDisabled, ErrorKind::Misconfigured),
         (400, "ValidationError", ExchangeError::Refused, ErrorKind::Misconfigured),
+        (403, "InvalidClientTokenId", ExchangeError::Refused, ErrorKind::Misconfigured),
         (400, "Throttling", ExchangeError::Throttled, ErrorKind::Unavailable),
         (500, "InternalFailure", ExchangeError::Unavailable, ErrorKind::Unavailable),
         (418, "NobodyKnows", ExchangeError::Refused, ErrorKind::Misconfigured),
@@ -186,6 +187,8 @@ fn r65_every_failed_exchange_is_sts_error_and_502_to_a_hosts_callers() {
     use ExchangeError as E;
     for error in [
         E::Answer("x"),
+        E::BaseExpired,
+        E::BaseInvalid,
         E::Denied,
         E::IssuerUnreachable,
         E::PolicyMalformed,
