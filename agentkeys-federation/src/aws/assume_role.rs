@@ -67,6 +67,11 @@ impl SessionBroker {
     /// expired base credentials, a chained session of more than an hour, another source identity than the
     /// base session's own (R102).
     ///
+    /// # Security
+    /// That this source identity is this identity's is the caller's to know: the STS sees the base
+    /// credentials and not who was attested. The role's trust policy is the second line, and holds a tenant
+    /// to its own ([`crate::SourceIdentityPattern::tenant`]).
+    ///
     /// # Errors
     /// [`AssumeError`]; never the credentials or the STS's own text.
     pub async fn assume(

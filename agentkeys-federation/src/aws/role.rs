@@ -144,12 +144,19 @@ impl SessionDuration {
     /// The least that AWS gives: 15 minutes. What ends soon is stolen for little.
     pub const MIN: Self = Self(900);
 
+    /// As long as AWS lets a chained session last: an hour.
+    /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles.html#iam-term-role-chaining>
+    pub const MAX_CHAINED: Self = Self(3600);
+
+    /// As long as AWS lets a role's session last at all: twelve hours.
+    pub const MAX: Self = Self(43_200);
+
     /// A duration.
     ///
     /// # Errors
     /// [`RoleError::Duration`].
     pub const fn from_secs(seconds: u32) -> Result<Self, RoleError> {
-        if seconds < 900 || seconds > 43_200 {
+        if seconds < Self::MIN.0 || seconds > Self::MAX.0 {
             return Err(RoleError::Duration);
         }
         Ok(Self(seconds))
@@ -160,13 +167,6 @@ impl SessionDuration {
     pub const fn as_secs(self) -> u32 {
         self.0
     }
-
-    /// As long as AWS lets a chained session last: an hour.
-    /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles.html#iam-term-role-chaining>
-    pub const MAX_CHAINED: Self = Self(3600);
-
-    /// As long as AWS lets a role's session last at all: twelve hours.
-    pub const MAX: Self = Self(43_200);
 
     pub(crate) const fn as_duration(self) -> Duration {
         Duration::from_secs(self.0 as u64)

@@ -274,3 +274,26 @@ async fn w81_an_answer_that_does_not_fit_the_request_is_refused() {
     world.http.answer(STS, 200, named("SourceIdentity", source.as_str()));
     world.exchanger.exchange(&token, &attributed).await.unwrap();
 }
+
+#[tokio::test]
+async fn l24_what_the_sts_says_of_an_exchanges_packed_size_is_passed_on() {
+    let world = World::new();
+    let token = world.token().await;
+    let end = "</AssumeRoleWithWebIdentityResult>";
+    let said =
+        |fields: &str| success(&token, world.session.role(), IN_TIME).replace(end, &format!("{fields}{end}"));
+    for (fields, percent) in [
+        ("", None),
+        ("<PackedPolicySize>74</PackedPolicySize>", Some(74)),
+        ("<SessionTokenUtilization>80</SessionTokenUtilization>", Some(80)),
+    ] {
+        world.http.answer(STS, 200, said(fields));
+        let credentials = world.exchanger.exchange(&token, &world.session).await.unwrap();
+        assert_eq!(credentials.packed_size().map(|size| size.percent()), percent, "{fields}");
+    }
+    for lie in ["<PackedPolicySize>101</PackedPolicySize>", "<PackedPolicySize>-1</PackedPolicySize>"] {
+        world.http.answer(STS, 200, said(lie));
+        let refused = world.exchanger.exchange(&token, &world.session).await.unwrap_err();
+        assert!(matches!(refused, ExchangeError::Answer(_)), "{lie}: {refused:?}");
+    }
+}

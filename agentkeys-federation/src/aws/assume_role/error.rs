@@ -46,7 +46,7 @@ impl AssumeError {
     pub fn retry_after(self) -> Option<Duration> {
         match self {
             Self::Sts(error) => error.retry_after(),
-            _ => self.kind().is_retryable().then_some(Duration::from_secs(1)),
+            _ => None,
         }
     }
 

@@ -31,8 +31,12 @@ impl From<AssumeRoleWithWebIdentityOutput> for Started {
     fn from(answer: AssumeRoleWithWebIdentityOutput) -> Self {
         #[expect(deprecated, reason = "its successor is newer than most servers")]
         let packed_percent = answer.session_token_utilization.or(answer.packed_policy_size);
-        let (user, source_identity) = (answer.assumed_role_user, answer.source_identity);
-        Self { user, credentials: answer.credentials, source_identity, packed_percent }
+        Self {
+            user: answer.assumed_role_user,
+            credentials: answer.credentials,
+            source_identity: answer.source_identity,
+            packed_percent,
+        }
     }
 }
 
@@ -40,8 +44,12 @@ impl From<AssumeRoleOutput> for Started {
     fn from(answer: AssumeRoleOutput) -> Self {
         #[expect(deprecated, reason = "its successor is newer than most servers")]
         let packed_percent = answer.session_token_utilization.or(answer.packed_policy_size);
-        let (user, source_identity) = (answer.assumed_role_user, answer.source_identity);
-        Self { user, credentials: answer.credentials, source_identity, packed_percent }
+        Self {
+            user: answer.assumed_role_user,
+            credentials: answer.credentials,
+            source_identity: answer.source_identity,
+            packed_percent,
+        }
     }
 }
 
