@@ -90,7 +90,7 @@ impl SessionBroker {
         if session.duration() > base.longest() {
             return Err(AssumeError::Duration);
         }
-        if base.source_identity().is_some_and(|fixed| fixed != session.source_identity()) {
+        if base.source_identity().is_some_and(|fixed| fixed.as_str() != session.source_identity().as_str()) {
             return Err(AssumeError::SourceIdentityFixed);
         }
         let name = session.name();
