@@ -28,10 +28,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use agentkeys_core::{
-    Attestors, CacheAges, ErrorKind, HttpClient, Issuer, JwksCache, JwksUri, KeySource, ReplayGuard,
-    SystemClock,
-};
+use agentkeys_core::{Attestors, ErrorKind, HttpClient, Issuer, JwksCache, JwksUri, KeySource, ReplayGuard};
 
 use crate::aws::{RoleArn, StsEndpoint};
 use crate::aws_sts::{AwsStsAttestor, AwsStsPins, StsRole};
@@ -121,7 +118,7 @@ impl Selection {
             }
             Self::Spire(pins, keys) => {
                 let keys: Arc<dyn KeySource> = match keys {
-                    SpireKeys::JwksUri(uri) => cached(origin(&uri)?, uri, &http),
+                    SpireKeys::JwksUri(uri) => cached(uri.origin().clone(), uri, &http),
                     #[cfg(feature = "spire-workload-api")]
                     SpireKeys::WorkloadApi(socket) => Arc::new(SpireBundles::new(socket, &pins.trust_domain)),
                 };
@@ -171,8 +168,7 @@ impl Selection {
         let pod_suffix = pod_suffix.map_err(|error| SelectError::malformed(STSWEB_POD_SUFFIX, &error))?;
         let issuer: Issuer = variables.required(STSWEB_ISSUER)?;
         let jwks_uri = variables.jwks_uri(STSWEB_JWKS_URL)?;
-        if jwks_uri.as_ref().is_some_and(|uri| origin(uri).ok().is_none_or(|host| !same_host(&host, &issuer)))
-        {
+        if jwks_uri.as_ref().is_some_and(|uri| uri.origin().authority() != issuer.authority()) {
             return Err(SelectError::malformed(STSWEB_JWKS_URL, &"it is not on the issuer's host"));
         }
         let pins = StsWebPins {
@@ -229,23 +225,7 @@ impl Selection {
 }
 
 fn cached(issuer: Issuer, uri: JwksUri, http: &Arc<dyn HttpClient>) -> Arc<dyn KeySource> {
-    let clock = Arc::new(SystemClock::new());
-    let cache = JwksCache::with_settings(issuer, Arc::clone(http), clock, CacheAges::default());
-    Arc::new(cache.with_jwks_uri(uri))
-}
-
-/// Scheme and host of an address.
-fn origin(uri: &JwksUri) -> Result<Issuer, SelectError> {
-    let text = uri.as_str();
-    let host = text.find("://").map_or(0, |scheme| scheme + 3);
-    let end =
-        text.get(host..).and_then(|rest| rest.find(['/', '?'])).map_or(text.len(), |slash| host + slash);
-    let origin = text.get(..end).unwrap_or(text);
-    Issuer::parse(origin).map_err(|error| SelectError::contradiction(&error))
-}
-
-fn same_host(one: &Issuer, other: &Issuer) -> bool {
-    one.authority() == other.authority()
+    Arc::new(JwksCache::discover(issuer, Arc::clone(http)).with_jwks_uri(uri))
 }
 
 /// What is wrong with a deployment's variables. The values are not shown.

@@ -80,7 +80,10 @@ impl ProviderMetadata {
 /// Where an issuer's keys are, where the host says so itself: an `https://` URL on any host, without user
 /// info and fragment, at most [`MAX_JWKS_URI`] bytes. Never built from what a token or a document says (L10).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JwksUri(String);
+pub struct JwksUri {
+    url: String,
+    origin: Issuer,
+}
 
 impl JwksUri {
     /// Reads an address.
@@ -91,17 +94,23 @@ impl JwksUri {
         let rest = url.strip_prefix("https://").ok_or(JwksUriError)?;
         let authority = rest.split(['/', '?']).next().unwrap_or_default();
         // the host and its port have the form of an issuer's
-        let host_ok = Issuer::parse(&format!("https://{authority}")).is_ok();
-        if url.len() > MAX_JWKS_URI || !is_plain(rest) || !host_ok {
+        let origin = Issuer::parse(&format!("https://{authority}")).map_err(|_| JwksUriError)?;
+        if url.len() > MAX_JWKS_URI || !is_plain(rest) {
             return Err(JwksUriError);
         }
-        Ok(Self(url.to_owned()))
+        Ok(Self { url: url.to_owned(), origin })
     }
 
     /// The URL, exactly as it was given.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.url
+    }
+
+    /// Its scheme and host, and its port where there is one.
+    #[must_use]
+    pub const fn origin(&self) -> &Issuer {
+        &self.origin
     }
 }
 

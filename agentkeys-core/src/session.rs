@@ -175,6 +175,27 @@ impl SessionError {
             Self::Verify(error) => error.kind(),
         }
     }
+
+    /// How long to wait before the next try; none where trying again is of no use.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Mint(error) => error.retry_after(),
+            Self::Verify(error) => error.retry_after(),
+            Self::Claims | Self::Keys(_) => None,
+        }
+    }
+
+    /// A stable code for logs and metrics.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Claims => "session_claims",
+            Self::Keys(_) => "session_keys",
+            Self::Mint(error) => error.code(),
+            Self::Verify(error) => error.code(),
+        }
+    }
 }
 
 impl From<IdentityError> for SessionError {

@@ -127,7 +127,7 @@ impl Verifier {
             verified => return verified,
         };
         let reason = match &refused {
-            VerifyError::UnknownKey => match named_key(token) {
+            VerifyError::UnknownKey => match self.named_key(token) {
                 Ok(kid) => RefreshReason::UnknownKey(kid),
                 // no key can have such a name
                 Err(_) => return Err(refused),
@@ -199,6 +199,13 @@ impl Verifier {
         let (registered, NoClaims {}) = claims::read(&payload, self.audience.as_str())?;
         self.check_issuer(&registered)?;
         self.keys_of(&payload)
+    }
+
+    /// The `kid` of a token whose header was read before.
+    fn named_key(&self, token: &str) -> Result<Option<KeyId>, VerifyError> {
+        let header_json = Compact::split(token)?.header_json()?;
+        let header = Header::parse_ignoring(&header_json, &self.header_members)?;
+        header.kid.as_deref().map(KeyId::parse).transpose().map_err(|_| VerifyError::UnknownKey)
     }
 
     /// Which keys could verify a token with this payload. What the payload says chooses among configured
@@ -512,13 +519,6 @@ impl VerifyError {
             Self::UnknownKey => "token_key_unknown",
         }
     }
-}
-
-/// The `kid` of a token whose header was read before.
-fn named_key(token: &str) -> Result<Option<KeyId>, VerifyError> {
-    let header_json = Compact::split(token)?.header_json()?;
-    let header = Header::parse(&header_json)?;
-    header.kid.as_deref().map(KeyId::parse).transpose().map_err(|_| VerifyError::UnknownKey)
 }
 
 fn select<'k>(keys: &'k KeySet, header: &Header<'_>, algorithm: Algorithm) -> Result<&'k Jwk, VerifyError> {

@@ -16,8 +16,8 @@ mod sqlite;
 
 pub use chain::{ChainError, ChainHead, ChainWalk, verify_chain};
 pub use event::{
-    Attribution, AuditCode, AuditEvent, AuditId, AuditTextError, AuditedIdentity, Intent, MAX_PREIMAGE,
-    MintPath, Outcome, OutcomeKind, Refusal,
+    Attribution, AuditCode, AuditEvent, AuditId, AuditTextError, Intent, MintPath, Outcome, OutcomeKind,
+    Refusal,
 };
 pub use fan_out::{FanOut, FanOutError};
 pub use memory::MemoryAudit;

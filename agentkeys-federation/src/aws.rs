@@ -19,7 +19,7 @@ pub use policy::{
 };
 pub use role::{Region, RoleArn, RoleError, RoleSession, RoleSessionName, SessionDuration};
 pub use source_identity::{
-    SOURCE_IDENTITY_CLAIM, SourceIdentity, SourceIdentityError, SourceIdentityPattern,
+    MAX_PREIMAGE, SOURCE_IDENTITY_CLAIM, SourceIdentity, SourceIdentityError, SourceIdentityPattern,
 };
 pub use tags::{
     MAX_TAGS, PACKED_WARNING, PackedSize, SessionTags, TAG_ACTOR_OMNI, TAG_DATA_CLASS, TAG_USER_WALLET,

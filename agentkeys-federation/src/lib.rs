@@ -32,12 +32,12 @@
 //! [`SourceIdentity`], signed with what an exchange gave or with credentials of the host's own. Neither plain
 //! IRSA nor EKS Pod Identity can carry one (R106).
 //!
-//! A broker that serves many agents keeps their credentials in one [`CredentialCache`]: one exchange for each
-//! [`SessionKey`], however many ask. [`vend`] writes credentials as SDKs read them.
+//! A [`Broker`] serves many tenants: it knows by policy who may have which class of data, keeps credentials in a
+//! [`CredentialCache`], one exchange for each [`SessionKey`] however many ask, and writes every exchange and
+//! every refusal into an [`AuditSink`], before anything is exchanged and before anything is let go. [`vend`] writes credentials as SDKs read them.
 //!
 //! The documents that the isolation rests on come from a generator ([`WebIdentityTrust`], [`ClassAccess`], …),
-//! and [`lint`] reads those of others. An [`AuditSink`] keeps a record before anything is exchanged and before
-//! anything is let go.
+//! and [`lint`] reads those of others.
 //!
 //! # Features
 //! - `provide-credentials`: a [`CredentialSource`] is an aws-sdk `ProvideCredentials`.
@@ -46,6 +46,7 @@
 mod actor;
 mod audit;
 mod aws;
+mod broker;
 mod credentials;
 mod data_class;
 mod exchanger;
@@ -57,17 +58,18 @@ pub use actor::{ActorError, ActorOmni, Wallet};
 pub use audit::{APPEND_TIMEOUT, AuditStoreError, MAX_QUEUE, SqliteAudit};
 pub use audit::{
     AUDIT_COLUMNS, Attribution, AuditCode, AuditError, AuditEvent, AuditId, AuditRow, AuditSink,
-    AuditTextError, AuditValue, AuditedIdentity, ChainError, ChainHead, ChainWalk, FanOut, FanOutError,
-    Intent, MAX_PREIMAGE, MemoryAudit, MintPath, Outcome, OutcomeKind, Receipt, Refusal, verify_chain,
+    AuditTextError, AuditValue, ChainError, ChainHead, ChainWalk, FanOut, FanOutError, Intent, MemoryAudit,
+    MintPath, Outcome, OutcomeKind, Receipt, Refusal, verify_chain,
 };
 pub use aws::{
     AccountId, AssumeError, AttributedSession, AwsExchanger, BaseCredentials, BucketName, ClassAccess,
-    Finding, FindingCode, MAX_TAGS, OidcProvider, PACKED_WARNING, PackedSize, Partition, PodRole,
-    PolicyDocument, PolicyError, Region, RoleArn, RoleError, RoleSession, RoleSessionName,
+    Finding, FindingCode, MAX_PREIMAGE, MAX_TAGS, OidcProvider, PACKED_WARNING, PackedSize, Partition,
+    PodRole, PolicyDocument, PolicyError, Region, RoleArn, RoleError, RoleSession, RoleSessionName,
     SOURCE_IDENTITY_CLAIM, SessionBroker, SessionDuration, SessionRole, SessionTags, SourceIdentity,
     SourceIdentityError, SourceIdentityPattern, SubjectPattern, TAG_ACTOR_OMNI, TAG_DATA_CLASS,
     TAG_USER_WALLET, TAGS_CLAIM, TagError, TagsForm, Thumbprint, WebIdentityTrust, lint,
 };
+pub use broker::{Broker, BrokerError, CredentialRequest, Tenant, TenantError, TenantPolicy};
 pub use credentials::AwsCredentials;
 pub use data_class::{DataClass, DataClassError};
 pub use exchanger::{ExchangeError, Exchanger};

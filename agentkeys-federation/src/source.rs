@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use agentkeys_core::{AttestedIdentity, Clock, ClockError, ErrorKind, MintError, Minter, Random};
 
+use crate::audit::{AuditError, AuditSink};
 use crate::aws::RoleSession;
 use crate::credentials::AwsCredentials;
 use crate::exchanger::{ExchangeError, Exchanger};
@@ -16,7 +17,7 @@ mod slot;
 pub use cache::CredentialCache;
 pub(crate) use key::KeyParts;
 pub use key::SessionKey;
-use obtain::Obtain;
+pub(crate) use obtain::{AUDIT_LIMIT, Obtain};
 pub use revocation::{RevocationCheck, RevocationError};
 use slot::Slot;
 pub use slot::{MIN_LEFT, REFRESH_MARGIN, REFUSED_FOR};
@@ -69,6 +70,13 @@ impl CredentialSource {
         self.rebuilt(|obtain| obtain.revocation = Some(check))
     }
 
+    /// An empty source that writes each exchange into `audit`, before it and after it, and serves nothing whose
+    /// rows are not durable (W56).
+    #[must_use]
+    pub fn with_audit(self, audit: Arc<dyn AuditSink>) -> Self {
+        self.rebuilt(|obtain| obtain.audit = Some(audit))
+    }
+
     /// Credentials with more than [`MIN_LEFT`] left. From [`REFRESH_MARGIN`] before their end on they are
     /// renewed in the background while the old ones are served.
     ///
@@ -91,6 +99,9 @@ impl CredentialSource {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SourceError {
+    /// A row of the audit log.
+    #[error("the audit log takes no row")]
+    Audit(#[from] AuditError),
     /// The cache is full of exchanges that are under way.
     #[error("too many exchanges are under way")]
     Busy,
@@ -125,6 +136,7 @@ impl SourceError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
+            Self::Audit(error) => error.kind(),
             Self::Busy | Self::Interrupted | Self::Timeout => ErrorKind::Unavailable,
             Self::Clock(error) => error.kind(),
             Self::Exchange(error) => error.kind(),
@@ -139,6 +151,7 @@ impl SourceError {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
+            Self::Audit(error) => error.retry_after(),
             Self::Exchange(error) => error.retry_after(),
             Self::Mint(error) => error.retry_after(),
             _ => self.kind().is_retryable().then_some(Duration::from_secs(1)),
@@ -149,12 +162,13 @@ impl SourceError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
+            Self::Audit(error) => error.code(),
             Self::Busy => "source_busy",
             Self::Clock(_) => "source_clock",
             Self::Exchange(error) => error.code(),
             Self::IdentityExpired => "source_identity_expired",
             Self::Interrupted => "source_interrupted",
-            Self::Mint(_) => "source_mint",
+            Self::Mint(error) => error.code(),
             Self::NoRuntime => "source_no_runtime",
             Self::Revocation(RevocationError::Revoked) => "source_revoked",
             Self::Revocation(RevocationError::Unavailable) => "source_revocation_unavailable",

@@ -115,8 +115,8 @@ impl MintPath {
 pub enum Attribution {
     /// The tenant has no attribution.
     Unattributed,
-    /// This one.
-    Attributed(AuditedIdentity),
+    /// This one, as AWS logs it (R103).
+    Attributed(SourceIdentity),
 }
 
 impl Attribution {
@@ -127,7 +127,7 @@ impl Attribution {
         }
     }
 
-    pub(super) const fn identity(&self) -> Option<&AuditedIdentity> {
+    pub(super) const fn identity(&self) -> Option<&SourceIdentity> {
         match self {
             Self::Unattributed => None,
             Self::Attributed(identity) => Some(identity),
@@ -135,54 +135,9 @@ impl Attribution {
     }
 }
 
-/// A session's SourceIdentity as AWS takes and logs it (R103): 2 to 64 characters of
-/// `A-Z a-z 0-9 _ + = , . @ -`; where it is a digest, what it is the digest of.
-/// <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html>
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AuditedIdentity {
-    value: String,
-    preimage: Option<String>,
-}
-
-impl AuditedIdentity {
-    /// With the text that it is the digest of: at most [`MAX_PREIMAGE`] of the same characters.
-    ///
-    /// # Errors
-    /// [`AuditTextError::Preimage`].
-    pub fn with_preimage(mut self, preimage: &str) -> Result<Self, AuditTextError> {
-        if preimage.is_empty() || preimage.len() > MAX_PREIMAGE || !preimage.bytes().all(is_identity_byte) {
-            return Err(AuditTextError::Preimage);
-        }
-        self.preimage = Some(preimage.to_owned());
-        Ok(self)
-    }
-
-    /// The value.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.value
-    }
-
-    pub(super) fn preimage(&self) -> Option<&str> {
-        self.preimage.as_deref()
-    }
-}
-
-impl FromStr for AuditedIdentity {
-    type Err = AuditTextError;
-
-    fn from_str(text: &str) -> Result<Self, AuditTextError> {
-        if !(2..=64).contains(&text.len()) || !text.bytes().all(is_identity_byte) {
-            return Err(AuditTextError::SourceIdentity);
-        }
-        Ok(Self { value: text.to_owned(), preimage: None })
-    }
-}
-
-impl From<&SourceIdentity> for AuditedIdentity {
-    /// The same text.
-    fn from(identity: &SourceIdentity) -> Self {
-        Self { value: identity.as_str().to_owned(), preimage: None }
+impl From<Option<&SourceIdentity>> for Attribution {
+    fn from(identity: Option<&SourceIdentity>) -> Self {
+        identity.cloned().map_or(Self::Unattributed, Self::Attributed)
     }
 }
 
@@ -202,6 +157,11 @@ impl AuditCode {
         } else {
             Err(AuditTextError::Code)
         }
+    }
+
+    /// A code of this family's own errors.
+    pub(crate) const fn of(code: &'static str) -> Self {
+        Self(code)
     }
 
     /// The code.
@@ -330,7 +290,7 @@ impl Intent {
     }
 
     /// To exchange `token` for `session`: [`MintPath::OidcJwtSts`]. The session's name is
-    /// [`RoleSessionName::of_token`].
+    /// [`RoleSessionName::of_token`], its source identity the session's own.
     #[must_use]
     pub fn exchange(
         id: AuditId,
@@ -338,7 +298,6 @@ impl Intent {
         identity: &AttestedIdentity,
         token: &Token,
         session: &RoleSession,
-        attribution: Attribution,
     ) -> Self {
         let asked = Asked {
             role: session.role().clone(),
@@ -346,6 +305,7 @@ impl Intent {
             duration: session.duration(),
         };
         let (who, minted) = (Who::of(identity), Some(Minted::of(token)));
+        let attribution = session.source_identity().into();
         Self { id, at, path: MintPath::OidcJwtSts, who, minted, asked: Some(asked), attribution }
     }
 
@@ -381,20 +341,8 @@ impl Intent {
             if base.are_exchanged() { MintPath::OidcJwtStsAssumeRole } else { MintPath::LegacyAssumeRole };
         let (role, name, duration) = (session.role().clone(), session.name(), session.duration());
         let (who, asked) = (Who::of(identity), Some(Asked { role, name, duration }));
-        let attribution = Attribution::Attributed(session.source_identity().into());
+        let attribution = Attribution::Attributed(session.source_identity().clone());
         Self { id: session.id().clone(), at, path, who, minted: None, asked, attribution }
-    }
-
-    /// With the text that its source identity is the digest of.
-    ///
-    /// # Errors
-    /// [`AuditTextError::Preimage`], also where it is unattributed.
-    pub fn with_preimage(mut self, preimage: &str) -> Result<Self, AuditTextError> {
-        let Attribution::Attributed(identity) = self.attribution else {
-            return Err(AuditTextError::Preimage);
-        };
-        self.attribution = Attribution::Attributed(identity.with_preimage(preimage)?);
-        Ok(self)
     }
 
     /// Its id.
@@ -573,23 +521,9 @@ pub enum AuditTextError {
     /// Not an audit id.
     #[error("an audit id is ak- and 22 characters of base64url")]
     Id,
-    /// Not what a source identity can be the digest of.
-    #[error("a preimage is 1 to {MAX_PREIMAGE} characters of A-Z a-z 0-9 _ + = , . @ -")]
-    Preimage,
-    /// Not a source identity.
-    #[error("a source identity is 2 to 64 characters of A-Z a-z 0-9 _ + = , . @ -")]
-    SourceIdentity,
-}
-
-/// `[\w+=,.@-]`, ASCII.
-const fn is_identity_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'+' | b'=' | b',' | b'.' | b'@' | b'-')
 }
 
 const PREFIX: &str = "ak-";
-
-/// The longest text that a source identity may be the digest of, in bytes.
-pub const MAX_PREIMAGE: usize = 1024;
 
 #[cfg(test)]
 mod tests {
@@ -640,15 +574,14 @@ mod tests {
     }
 
     #[test]
-    fn r103_r108_attribution_is_stated_and_has_awss_form() {
-        assert_eq!(Attribution::Unattributed.identity(), None);
-        let identity: AuditedIdentity = "agent+acme+01JZ=3A7".parse().unwrap();
-        assert_eq!(identity.clone().with_preimage("agent+a+b").unwrap().preimage(), Some("agent+a+b"));
-        for bad in ["", "a", "agent:acme:7", "a b", "é-", &"a".repeat(65)] {
-            assert_eq!(bad.parse::<AuditedIdentity>(), Err(AuditTextError::SourceIdentity), "{bad}");
-        }
-        for bad in ["", "a:b", &"a".repeat(MAX_PREIMAGE + 1)] {
-            assert_eq!(identity.clone().with_preimage(bad), Err(AuditTextError::Preimage), "{bad}");
+    fn r103_r108_attribution_is_stated() {
+        let identity = SourceIdentity::agent("acme", "01JZ:7").unwrap();
+        for (attribution, label, value) in [
+            (Attribution::from(None), "unattributed", None),
+            (Attribution::from(Some(&identity)), "source_identity", Some("agent+acme+01JZ=3A7")),
+        ] {
+            assert_eq!(attribution.as_str(), label);
+            assert_eq!(attribution.identity().map(SourceIdentity::as_str), value);
         }
     }
 

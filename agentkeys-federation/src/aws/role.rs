@@ -280,8 +280,7 @@ impl RoleSession {
         parts.text(role.as_str());
         tags.key_parts(parts);
         parts.text(tags_form.as_str());
-        parts.number(u64::from(source_identity.is_some()));
-        parts.text(source_identity.as_ref().map_or("", SourceIdentity::as_str));
+        parts.optional(source_identity.as_ref().map(SourceIdentity::as_str));
         parts.number(duration.as_secs().into());
     }
 

@@ -21,7 +21,11 @@ use super::role::is_session_byte;
 /// # Ok::<(), agentkeys_federation::SourceIdentityError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SourceIdentity(String);
+pub struct SourceIdentity {
+    value: String,
+    /// What a digest stands for.
+    preimage: Option<String>,
+}
 
 impl SourceIdentity {
     /// `agent+<tenant>+<session>`: in both parts `A-Z a-z 0-9 _ . - , @` stand for themselves, and every
@@ -31,30 +35,27 @@ impl SourceIdentity {
     /// [`SourceIdentityError::Empty`], and [`SourceIdentityError::Length`] where the whole would be longer
     /// than 64 characters.
     pub fn agent(tenant: &str, session: &str) -> Result<Self, SourceIdentityError> {
-        let mut text = tenant_prefix(tenant)?;
-        encode(session, &mut text)?;
-        if text.len() > MAX_LENGTH {
-            return Err(SourceIdentityError::Length);
-        }
-        Ok(Self(text))
+        let value = pair(tenant, session, MAX_LENGTH)?;
+        Ok(Self { value, preimage: None })
     }
 
     /// `agent.h1+<52 characters>`: SHA-256 over the pair, for pairs that [`SourceIdentity::agent`] refuses as
-    /// too long. Whoever reads it must look the pair up in the audit record, and no pattern for a tenant
-    /// matches it: a trust policy needs the exact list.
+    /// too long. Whoever reads it must look the pair up in the audit record, which has the
+    /// [`SourceIdentity::preimage`], and no pattern for a tenant matches it: a trust policy needs the exact
+    /// list.
     ///
     /// # Errors
-    /// [`SourceIdentityError::Empty`].
+    /// [`SourceIdentityError::Empty`], and [`SourceIdentityError::Length`] where the preimage would be longer
+    /// than [`MAX_PREIMAGE`].
     pub fn digest(tenant: &str, session: &str) -> Result<Self, SourceIdentityError> {
+        let preimage = pair(tenant, session, MAX_PREIMAGE)?;
         let mut message = DIGEST_DOMAIN.to_vec();
         for part in [tenant, session] {
-            if part.is_empty() {
-                return Err(SourceIdentityError::Empty);
-            }
             message.extend_from_slice(&(part.len() as u64).to_be_bytes());
             message.extend_from_slice(part.as_bytes());
         }
-        Ok(Self(format!("{DIGEST_PREFIX}{}", base32(&sha256(&message)))))
+        let value = format!("{DIGEST_PREFIX}{}", base32(&sha256(&message)));
+        Ok(Self { value, preimage: Some(preimage) })
     }
 
     /// The host's own text, for example an operator's e-mail address.
@@ -75,7 +76,7 @@ impl SourceIdentity {
         if !text.bytes().all(is_session_byte) {
             return Err(SourceIdentityError::Charset);
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self { value: text.to_owned(), preimage: None })
     }
 
     /// The tenant and the session of an `agent+…` value, as it stands in CloudTrail. Only what
@@ -89,7 +90,7 @@ impl SourceIdentity {
         let (tenant, session) = (decode_part(tenant)?, decode_part(session)?);
         // whatever was spelled otherwise, was not written by us
         match Self::agent(&tenant, &session) {
-            Ok(canonical) if canonical.0 == text => Ok((tenant, session)),
+            Ok(canonical) if canonical.value == text => Ok((tenant, session)),
             _ => Err(SourceIdentityError::NotAnAgent),
         }
     }
@@ -97,13 +98,20 @@ impl SourceIdentity {
     /// The value.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.value
+    }
+
+    /// What a [`SourceIdentity::digest`] stands for: the text that [`SourceIdentity::agent`] would write if it
+    /// were not too long.
+    #[must_use]
+    pub fn preimage(&self) -> Option<&str> {
+        self.preimage.as_deref()
     }
 }
 
 impl fmt::Display for SourceIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.value)
     }
 }
 
@@ -126,7 +134,7 @@ impl SourceIdentityPattern {
     /// # Errors
     /// [`SourceIdentityError::Empty`], and [`SourceIdentityError::Length`] where no session would fit.
     pub fn tenant(tenant: &str) -> Result<Self, SourceIdentityError> {
-        let prefix = tenant_prefix(tenant)?;
+        let prefix = tenant_prefix(tenant, MAX_LENGTH)?;
         if prefix.len() >= MAX_LENGTH {
             return Err(SourceIdentityError::Length);
         }
@@ -146,7 +154,7 @@ impl SourceIdentityPattern {
     #[must_use]
     pub fn matches(&self, identity: &SourceIdentity) -> bool {
         match &self.0 {
-            Kind::Tenant(prefix) => identity.0.len() > prefix.len() && identity.0.starts_with(prefix),
+            Kind::Tenant(prefix) => identity.value.len() > prefix.len() && identity.value.starts_with(prefix),
             Kind::Exactly(all) => all.contains(identity),
         }
     }
@@ -174,7 +182,10 @@ pub enum SourceIdentityError {
     #[error("a source identity names a tenant and a session")]
     Empty,
     /// Too short or too long. It is never cut.
-    #[error("a source identity is {MIN_LENGTH} to {MAX_LENGTH} characters, after encoding")]
+    #[error(
+        "a source identity is {MIN_LENGTH} to {MAX_LENGTH} characters after encoding, what a digest stands \
+         for at most {MAX_PREIMAGE}"
+    )]
     Length,
     /// Not what [`SourceIdentity::agent`] writes.
     #[error("not the source identity of a tenant and a session")]
@@ -184,19 +195,25 @@ pub enum SourceIdentityError {
     Reserved,
 }
 
-fn tenant_prefix(tenant: &str) -> Result<String, SourceIdentityError> {
+fn pair(tenant: &str, session: &str, most: usize) -> Result<String, SourceIdentityError> {
+    let mut text = tenant_prefix(tenant, most)?;
+    encode(session, &mut text, most)?;
+    if text.len() > most { Err(SourceIdentityError::Length) } else { Ok(text) }
+}
+
+fn tenant_prefix(tenant: &str, most: usize) -> Result<String, SourceIdentityError> {
     let mut text = AGENT_PREFIX.to_owned();
-    encode(tenant, &mut text)?;
+    encode(tenant, &mut text, most)?;
     text.push(SEPARATOR);
     Ok(text)
 }
 
-/// Appends the encoded part. What cannot fit is not encoded to its end.
-fn encode(part: &str, text: &mut String) -> Result<(), SourceIdentityError> {
+/// Appends the encoded part. What cannot fit is not encoded at all.
+fn encode(part: &str, text: &mut String, most: usize) -> Result<(), SourceIdentityError> {
     if part.is_empty() {
         return Err(SourceIdentityError::Empty);
     }
-    if part.len() > MAX_LENGTH {
+    if part.len() > most {
         return Err(SourceIdentityError::Length);
     }
     for byte in part.bytes() {
@@ -255,6 +272,9 @@ const ESCAPE: char = '=';
 const MIN_LENGTH: usize = 2;
 const MAX_LENGTH: usize = 64;
 
+/// The longest text that a [`SourceIdentity::digest`] may stand for, in bytes.
+pub const MAX_PREIMAGE: usize = 1024;
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -288,6 +308,10 @@ mod tests {
         assert_eq!(SourceIdentity::agent("t", &"s".repeat(57)), Err(Error::Length));
         assert_eq!(SourceIdentity::agent("t", &":".repeat(19)), Err(Error::Length));
         assert_eq!(SourceIdentity::agent("t", &"s".repeat(1 << 20)), Err(Error::Length));
+        // `agent+t+` and what is left of the 1024
+        assert!(SourceIdentity::digest("t", &"s".repeat(1016)).is_ok());
+        assert_eq!(SourceIdentity::digest("t", &"s".repeat(1017)), Err(Error::Length));
+        assert_eq!(SourceIdentity::digest("t", &":".repeat(339)), Err(Error::Length));
         assert_eq!(SourceIdentityPattern::tenant(""), Err(Error::Empty));
         assert!(SourceIdentityPattern::tenant(&"t".repeat(56)).is_ok());
         assert_eq!(SourceIdentityPattern::tenant(&"t".repeat(57)), Err(Error::Length));
@@ -352,6 +376,8 @@ mod tests {
     fn w71_golden_vector_of_the_digest_form() {
         let digest = SourceIdentity::digest("acme", "01JZ:7").unwrap();
         assert_eq!(digest.as_str(), "agent.h1+qny3iyp6y4zfkwphs52mbgbzbxajs2caeu3ch4nfga4hh77df6ya");
+        assert_eq!(digest.preimage(), Some("agent+acme+01JZ=3A7"));
+        assert_eq!(SourceIdentity::agent("acme", "7").unwrap().preimage(), None);
         assert_eq!(SourceIdentity::decode(digest.as_str()), Err(Error::NotAnAgent));
         assert!(!SourceIdentityPattern::tenant("acme").unwrap().matches(&digest));
     }

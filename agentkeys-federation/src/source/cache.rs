@@ -10,6 +10,7 @@ use super::key::SessionKey;
 use super::obtain::Obtain;
 use super::revocation::RevocationCheck;
 use super::slot::Slot;
+use crate::audit::AuditSink;
 use crate::aws::RoleSession;
 use crate::credentials::AwsCredentials;
 use crate::exchanger::Exchanger;
@@ -62,6 +63,13 @@ impl CredentialCache {
         self.changed(|obtain| obtain.revocation = Some(check))
     }
 
+    /// An empty cache that writes each exchange into `audit`, before it and after it, and serves nothing whose
+    /// rows are not durable (W56).
+    #[must_use]
+    pub fn with_audit(self, audit: Arc<dyn AuditSink>) -> Self {
+        self.changed(|obtain| obtain.audit = Some(audit))
+    }
+
     /// Credentials of `session` for `identity`, with more than [`crate::MIN_LEFT`] left.
     ///
     /// The session's tags are the host's statement about `identity`: they must come from it or from the
@@ -74,8 +82,24 @@ impl CredentialCache {
         identity: &AttestedIdentity,
         session: &RoleSession,
     ) -> Result<AwsCredentials, SourceError> {
-        let slot = self.slot(SessionKey::of(identity, session))?;
+        self.credentials_under(SessionKey::of(identity, session), identity, session).await
+    }
+
+    /// The same under a key of the caller's, which decides all that a [`SessionKey`] holds.
+    pub(crate) async fn credentials_under(
+        &self,
+        key: SessionKey,
+        identity: &AttestedIdentity,
+        session: &RoleSession,
+    ) -> Result<AwsCredentials, SourceError> {
+        let slot = self.slot(key)?;
         slot.credentials(&self.0.obtain, identity, session).await
+    }
+
+    /// What is kept under `key` and need not be renewed yet.
+    pub(crate) fn kept(&self, key: &SessionKey, identity: &AttestedIdentity) -> Option<AwsCredentials> {
+        let now = self.0.obtain.clock.now().ok().filter(|now| identity.is_current(*now))?;
+        self.0.slots.read().unwrap_or_else(PoisonError::into_inner).get(key)?.kept(now)
     }
 
     /// Drops what is kept under `key`, a refusal as well. Who waits for an exchange that is under way still
@@ -94,6 +118,10 @@ impl CredentialCache {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    pub(crate) fn obtain(&self) -> &Obtain {
+        &self.0.obtain
     }
 
     fn changed(&self, change: impl FnOnce(&mut Obtain)) -> Self {

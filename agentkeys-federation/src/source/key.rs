@@ -7,7 +7,7 @@ use crate::aws::RoleSession;
 /// What credentials are kept under: everything that decides what they may do and for whom.
 ///
 /// The identity's kind, trust root, tenant, agent, instance and assurance, and all of the role session: the
-/// role with its partition and account, tags and their form, duration. Each part with its length before it,
+/// role with its partition and account, tags and their form, source identity, duration. Each part with its length before it,
 /// so that no two differ in their parts and not in their key (W29). The assurance is a part because an agent
 /// that named itself must not be served what was minted for one that the platform named (W9); the instance,
 /// because one that is revoked must not live on what its successor renews.
@@ -18,14 +18,14 @@ impl SessionKey {
     /// The key of `session` for `identity`.
     #[must_use]
     pub fn of(identity: &AttestedIdentity, session: &RoleSession) -> Self {
-        let mut parts = KeyParts(Vec::with_capacity(ROOM));
-        parts.text(identity.kind().as_str());
-        parts.text(identity.trust_root().as_str());
-        parts.optional(identity.tenant().map(|tenant| tenant.as_str()));
-        parts.text(identity.agent().as_str());
-        parts.optional(identity.instance().map(|instance| instance.as_str()));
-        parts.text(identity.assurance().as_str());
+        let mut parts = KeyParts::of(identity);
         session.key_parts(&mut parts);
+        Self(parts.0)
+    }
+}
+
+impl From<KeyParts> for SessionKey {
+    fn from(parts: KeyParts) -> Self {
         Self(parts.0)
     }
 }
@@ -40,6 +40,18 @@ impl fmt::Debug for SessionKey {
 pub(crate) struct KeyParts(Vec<u8>);
 
 impl KeyParts {
+    /// All that tells this identity from another, but for its times.
+    pub(crate) fn of(identity: &AttestedIdentity) -> Self {
+        let mut parts = Self(Vec::with_capacity(ROOM));
+        parts.text(identity.kind().as_str());
+        parts.text(identity.trust_root().as_str());
+        parts.optional(identity.tenant().map(|tenant| tenant.as_str()));
+        parts.text(identity.agent().as_str());
+        parts.optional(identity.instance().map(|instance| instance.as_str()));
+        parts.text(identity.assurance().as_str());
+        parts
+    }
+
     pub(crate) fn text(&mut self, text: &str) {
         self.number(text.len() as u64);
         self.0.extend_from_slice(text.as_bytes());

@@ -154,6 +154,14 @@ impl Slot {
         *flight = None;
     }
 
+    /// What is kept and need not be renewed yet.
+    pub(super) fn kept(&self, now: Timestamp) -> Option<AwsCredentials> {
+        match self.state.load().find(now) {
+            Found::Kept(outcome) => outcome.ok(),
+            Found::Due(_) | Found::Nothing => None,
+        }
+    }
+
     /// When what is kept ends; the epoch where nothing is.
     pub(super) fn ends_at(&self) -> Timestamp {
         let held = self.state.load().held.as_ref().map(|held| held.credentials.expires_at());

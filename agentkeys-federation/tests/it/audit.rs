@@ -8,8 +8,8 @@ use agentkeys_core::testing::SeededRandom;
 use agentkeys_core::{Assurance, AttestedIdentity, ErrorKind, EvidenceKind, Timestamp};
 use agentkeys_federation::{
     AUDIT_COLUMNS, Attribution, AuditCode, AuditError, AuditEvent, AuditId, AuditRow, AuditSink, AuditValue,
-    AuditedIdentity, ChainError, ChainHead, ExchangeError, Exchanger as _, Intent, MemoryAudit, Outcome,
-    OutcomeKind, Refusal, SessionDuration, verify_chain,
+    ChainError, ChainHead, ExchangeError, Exchanger as _, Intent, MemoryAudit, Outcome, OutcomeKind, Refusal,
+    SessionDuration, SourceIdentity, verify_chain,
 };
 use proptest::prelude::*;
 use serde_json::Value;
@@ -115,8 +115,7 @@ async fn r87_golden_vectors_of_rows_and_chain() {
     of(1, &AuditEvent::Outcome(id("ak-AAAAAAAAAAAAAAAAAAAAAA"), Outcome::issued(at(1), at(900))));
     let refusal = Refusal::new(id("ak-AQEBAQEBAQEBAQEBAQEBAQ"), at(2), code("tenant_unknown"));
     of(2, &AuditEvent::Refusal(refusal));
-    let identity: AuditedIdentity = "agent.h1+digest".parse().unwrap();
-    let attribution = Attribution::Attributed(identity.with_preimage("agent+acme+session=3A7").unwrap());
+    let attribution = Attribution::Attributed(SourceIdentity::digest("acme", "session:7").unwrap());
     of(3, &AuditEvent::Intent(legacy(second.clone(), at(3), attribution)));
     let outcome = Outcome::of_exchange(at(4), ExchangeError::Denied);
     of(4, &AuditEvent::Outcome(second, outcome));
@@ -318,11 +317,10 @@ async fn r66_w55_w61_rows_say_which_way_and_what_is_unknown_stays_empty() {
     let token = world.token().await;
     let audit = memory(10);
     let id = AuditId::of_token(&token);
-    let (now, unattributed) = (mint.now(), Attribution::Unattributed);
-    let exchange =
-        Intent::exchange(id.clone(), now, &world.identity, &token, &world.session, unattributed.clone());
+    let now = mint.now();
+    let exchange = Intent::exchange(id.clone(), now, &world.identity, &token, &world.session);
     let _receipt = audit.intent(&exchange).await.unwrap();
-    let alone = Intent::release(mint.id(), now, &world.identity, &token, unattributed);
+    let alone = Intent::release(mint.id(), now, &world.identity, &token, Attribution::Unattributed);
     let _receipt = audit.intent(&alone).await.unwrap();
     let _receipt = audit.intent(&mint.intent()).await.unwrap();
     audit.refusal(&mint.refusal()).await.unwrap();
@@ -440,8 +438,7 @@ pub(crate) async fn exchanged(audit: &dyn AuditSink, world: &World, shown: &mut 
     let token = world.token().await;
     world.http.answer(STS, 200, success(&token, world.session.role(), "2027-01-15T08:15:00Z"));
     let id = AuditId::of_token(&token);
-    let intent =
-        Intent::exchange(id, NOW, &world.identity, &token, &world.session, Attribution::Unattributed);
+    let intent = Intent::exchange(id, NOW, &world.identity, &token, &world.session);
     let receipt = audit.intent(&intent).await.unwrap();
     write!(shown, "{intent:?} {receipt:?} {:?}", audit.intent(&intent).await.unwrap_err()).unwrap();
     let credentials = world.exchanger.exchange(&token, &world.session).await.unwrap();

@@ -4,31 +4,10 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use agentkeys_core::ErrorKind;
-use agentkeys_federation::{
-    AuditError, AuditEvent, AuditSink, FanOut, FanOutError, MemoryAudit, verify_chain,
-};
-use async_trait::async_trait;
+use agentkeys_federation::{AuditError, AuditSink, FanOut, FanOutError, verify_chain};
 
 use crate::audit::{Mints, memory};
-
-/// A sink that fails at some of the events.
-#[derive(Debug)]
-struct Faulty {
-    rows: Arc<MemoryAudit>,
-    fails_at: &'static [&'static str],
-}
-
-#[async_trait]
-impl AuditSink for Faulty {
-    async fn append(&self, event: &AuditEvent) -> Result<(), AuditError> {
-        // others have their turn before it answers
-        tokio::task::yield_now().await;
-        if self.fails_at.contains(&event.label()) {
-            return Err(AuditError::storage("the disk is gone"));
-        }
-        self.rows.append(event).await
-    }
-}
+use crate::support::Faulty;
 
 const GOOD: &[&str] = &[];
 const INTENT: &[&str] = &["intent"];
@@ -61,7 +40,7 @@ async fn table(
 ) {
     for (what, first, second, called_sts, released) in cases {
         let rows = [memory(10), memory(10)];
-        let sink = |at: usize, fails_at| Arc::new(Faulty { rows: rows[at].clone(), fails_at });
+        let sink = |at: usize, fails_at| Faulty::failing(rows[at].clone(), fails_at);
         let audit = join(sink(0, first), sink(1, second));
         assert_eq!(mint(&*audit).await, Mint { called_sts, released }, "{what}");
         for (rows, faults) in rows.iter().zip([first, second]) {
@@ -109,7 +88,7 @@ async fn r87_with_a_quorum_nothing_leaves_unless_enough_sinks_have_both_rows() {
     let two = NonZeroUsize::new(2).unwrap();
     let third = |faults: Faults| {
         move |first, second| -> Arc<dyn AuditSink> {
-            let third = Arc::new(Faulty { rows: memory(10), fails_at: faults });
+            let third = Faulty::failing(memory(10), faults);
             Arc::new(FanOut::quorum(two, vec![first, second, third]).unwrap())
         }
     };
@@ -145,7 +124,7 @@ fn a_quorum_of_more_sinks_than_there_are_is_refused() {
 
 #[tokio::test]
 async fn the_error_is_of_the_sink_that_fails() {
-    let bad = Arc::new(Faulty { rows: memory(1), fails_at: BOTH });
+    let bad = Faulty::failing(memory(1), BOTH);
     let audit = FanOut::all(memory(9), vec![bad]);
     let error = audit.intent(&Mints::new(7).intent()).await.unwrap_err();
     assert!(matches!(error, AuditError::Storage(_)) && error.kind() == ErrorKind::Unavailable);

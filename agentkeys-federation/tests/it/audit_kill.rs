@@ -2,17 +2,23 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::num::NonZeroUsize;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
-use agentkeys_federation::{AuditSink as _, ChainHead, SqliteAudit};
+use agentkeys_core::{Assurance, Attestors, SystemRandom, Token};
+use agentkeys_federation::{
+    AuditId, AwsCredentials, Broker, ChainHead, CredentialCache, DataClass, ExchangeError, Exchanger,
+    RoleSession, SqliteAudit, Tenant, TenantPolicy,
+};
+use async_trait::async_trait;
 use rusqlite::Connection;
 
-use crate::audit::Mints;
 use crate::audit_sqlite::Folder;
+use crate::support::{NOW, World, role};
 
 const CHILD: &str = "AGENTKEYS_TEST_AUDIT";
-const ROUND: &str = "AGENTKEYS_TEST_ROUND";
 const POINTS: &str = "AGENTKEYS_KILL_POINTS";
 const SEED: u64 = 20;
 const WORKERS: u64 = 8;
@@ -39,7 +45,7 @@ async fn w56_r87_a_kill_at_any_point_leaves_no_released_credential_without_its_r
         let mut child = Command::new(std::env::current_exe().unwrap());
         let test = "audit_kill::w56_r87_a_kill_at_any_point_leaves_no_released_credential_without_its_rows";
         child.args(["--exact", test, "--nocapture", "--test-threads=1"]);
-        child.env(CHILD, folder.log()).env(ROUND, round.to_string()).stdout(Stdio::piped());
+        child.env(CHILD, folder.log()).stdout(Stdio::piped());
         let mut child = child.spawn().unwrap();
         let mut seen = 0;
         // it is killed after so many lines, and what it wrote until it was dead counts as well
@@ -79,26 +85,50 @@ fn ids(folder: &Folder, event: &str) -> BTreeSet<String> {
     rows.query_map([event], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
 }
 
-/// The child: several mints at a time, and a line before each outcome and at each release.
+/// The child: a broker with several requests at a time, and a line at each exchange and at each release.
 async fn mint_for_ever(log: &std::path::Path) {
     let audit = Arc::new(SqliteAudit::open(log).unwrap());
-    let round: u64 = std::env::var(ROUND).unwrap().parse().unwrap();
+    let world = World::new();
+    // ids of its own, where the world's would be the last child's again
+    let minter = world.minter.clone().with_random(Arc::new(SystemRandom::new()));
+    let cache = CredentialCache::new(minter, Arc::new(Says), NonZeroUsize::new(100).unwrap())
+        .with_clock(world.clock.clone());
+    let root = world.identity.trust_root().clone();
+    let policy = TenantPolicy::new().with_role(DataClass::Memory, role());
+    let broker =
+        Broker::new(Attestors::new(), cache, audit).with_tenant(Tenant::unnamed(root), policy).unwrap();
     let mut tasks = Vec::new();
     for worker in 0..WORKERS {
-        let (audit, mint) = (audit.clone(), Mints::new((round * WORKERS + worker) << 32));
+        let broker = broker.clone();
+        let who = world.identity_of(&format!("agent-{worker}"), Assurance::PlatformAttested);
         tasks.push(tokio::spawn(async move {
             // a parent that is gone without killing it does not leave it behind
             for _ in 0..100_000 {
-                let receipt = audit.intent(&mint.intent()).await.unwrap();
-                let id = receipt.id().to_string();
-                say("outcome", &id);
-                audit.outcome(receipt, mint.issued()).await.unwrap();
-                say("released", &id);
+                let credentials = broker.credentials(&who, DataClass::Memory).await.unwrap();
+                say("released", credentials.session_token().expose());
+                broker.forget(&who, DataClass::Memory);
             }
         }));
     }
     for task in tasks {
         task.await.unwrap();
+    }
+}
+
+/// An STS whose session tokens are the audit ids of their exchanges.
+#[derive(Debug)]
+struct Says;
+
+#[async_trait]
+impl Exchanger for Says {
+    type Target = RoleSession;
+    type Credentials = AwsCredentials;
+
+    async fn exchange(&self, token: &Token, _: &RoleSession) -> Result<AwsCredentials, ExchangeError> {
+        let id = AuditId::of_token(token).to_string();
+        say("outcome", &id);
+        let ends = NOW.plus(Duration::from_secs(900));
+        Ok(AwsCredentials::new("ASIAEXAMPLE", "secret".into(), id.into(), ends))
     }
 }
 

@@ -324,14 +324,13 @@ async fn r66_w55_older_readers_find_requested_role() {
     let audit = SqliteAudit::create(folder.log()).unwrap();
     let (world, mint) = (World::new(), Mints::new(7));
     let token = world.token().await;
-    let unattributed = || Attribution::Unattributed;
     let id = AuditId::of_token(&token);
     let source = SourceIdentity::agent("acme", "7").unwrap();
     let session = AttributedSession::new(world.session.role().clone(), mint.id(), source);
     let base = AwsCredentials::new("ASIABASE", "MARKED-secret".into(), "MARKED-session".into(), NOW);
     for intent in [
-        Intent::exchange(id, NOW, &world.identity, &token, &world.session, unattributed()),
-        Intent::release(mint.id(), NOW, &world.identity, &token, unattributed()),
+        Intent::exchange(id, NOW, &world.identity, &token, &world.session),
+        Intent::release(mint.id(), NOW, &world.identity, &token, Attribution::Unattributed),
         mint.intent(),
         Intent::assume(NOW, &world.identity, &session, &BaseCredentials::exchanged(base)),
     ] {

@@ -5,9 +5,14 @@ use std::fmt::Write as _;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use agentkeys_federation::{CredentialCache, CredentialSource, Exchanger, Intent, Outcome, SessionKey, vend};
+use agentkeys_core::{Attestors, Evidence};
+use agentkeys_federation::{
+    Broker, CredentialCache, CredentialSource, DataClass, ExchangeError, Exchanger, Intent, Outcome,
+    SessionKey, Tenant, TenantPolicy, vend,
+};
 
 use crate::assume::{IN_TIME, Scene, answer, exchanged, long_lived};
+use crate::audit::memory;
 use crate::support::{Counting, NOW, STS, World, failure, success};
 
 #[tokio::test(start_paused = true)]
@@ -39,6 +44,19 @@ async fn l29_no_secret_is_shown_anywhere() {
     let kept = cache.credentials(&world.identity, &world.session).await.unwrap();
     let key = SessionKey::of(&world.identity, &world.session);
     write!(shown, "{cache:?} {key:?} {exchanger:?}").unwrap();
+    let audit = memory(10);
+    let policy = TenantPolicy::new().with_role(DataClass::Memory, world.session.role().clone());
+    let tenant = Tenant::unnamed(world.identity.trust_root().clone());
+    let broker = Broker::new(Attestors::new(), cache, audit.clone()).with_tenant(tenant, policy).unwrap();
+    let brokered = broker.credentials(&world.identity, DataClass::Memory).await.unwrap();
+    let released = broker.token(&world.identity, DataClass::Memory).await.unwrap();
+    write!(shown, "{broker:?} {brokered:?} {released:?} {audit:?} {:?}", audit.rows()).unwrap();
+    exchanger.fail(Some(ExchangeError::Answer("another role")));
+    broker.forget(&world.identity, DataClass::Memory);
+    show(&mut shown, &broker.credentials(&world.identity, DataClass::Memory).await.unwrap_err());
+    let evidence = Evidence::new(world.identity.kind().clone(), "MARKED-evidence").unwrap();
+    show(&mut shown, &broker.attest(&evidence).await.unwrap_err());
+    show(&mut shown, &broker.resume("MARKED-session").await.unwrap_err());
     let (container, process) = (vend::container(&kept).unwrap(), vend::process(&kept).unwrap());
     let environment = vend::Environment::of(&kept).unwrap();
     write!(shown, "{container:?} {process:?} {environment:?} {:?}", environment.to_shell()).unwrap();
@@ -52,7 +70,7 @@ async fn l29_no_secret_is_shown_anywhere() {
     assumptions(&mut shown).await;
 
     let signature = token.expose().rsplit('.').next().unwrap();
-    for secret in ["MARKED", token.expose(), signature] {
+    for secret in ["MARKED", token.expose(), released.expose(), signature] {
         assert!(!shown.contains(secret), "a secret is shown");
     }
     assert!(shown.contains("ASIAEXAMPLE"), "the access key id is not a secret and joins to CloudTrail");

@@ -11,6 +11,7 @@ mod audit;
 mod audit_fan_out;
 mod audit_kill;
 mod audit_sqlite;
+mod broker;
 mod cache;
 mod environment;
 mod exchange;

@@ -2,16 +2,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use agentkeys_core::jose::Compact;
 use agentkeys_core::testing::{FakeHttp, ManualClock, SeededRandom};
 use agentkeys_core::{
     AgentId, Assurance, AttestedIdentity, Clock as _, EvidenceKind, Issuer, KeyRing, LocalSigner, Minter,
     Random, RandomError, SystemRandom, Timestamp, Token,
 };
 use agentkeys_federation::{
-    AwsCredentials, AwsExchanger, ExchangeError, Exchanger, RoleArn, RoleSession, RoleSessionName,
-    SessionTags,
+    AuditError, AuditEvent, AuditSink, AwsCredentials, AwsExchanger, ExchangeError, Exchanger, MemoryAudit,
+    RoleArn, RoleSession, RoleSessionName, SessionTags,
 };
 use async_trait::async_trait;
+use serde_json::Value;
 
 pub(crate) const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
 pub(crate) const STS: &str = "https://sts.us-east-1.amazonaws.com/";
@@ -98,8 +100,10 @@ pub(crate) fn failure(code: &str) -> String {
 pub(crate) struct Counting {
     clock: Arc<ManualClock>,
     jtis: Mutex<Vec<String>>,
+    claims: Mutex<Vec<Value>>,
     error: Mutex<Option<ExchangeError>>,
     takes: Mutex<Duration>,
+    gate: tokio::sync::Mutex<()>,
     panics: AtomicBool,
 }
 
@@ -108,8 +112,10 @@ impl Counting {
         Arc::new(Self {
             clock: world.clock.clone(),
             jtis: Mutex::default(),
+            claims: Mutex::default(),
             error: Mutex::default(),
             takes: Mutex::default(),
+            gate: tokio::sync::Mutex::default(),
             panics: AtomicBool::default(),
         })
     }
@@ -122,12 +128,22 @@ impl Counting {
         self.jtis.lock().unwrap().clone()
     }
 
+    /// What the last token said.
+    pub(crate) fn claims(&self) -> Value {
+        self.claims.lock().unwrap().last().unwrap().clone()
+    }
+
     pub(crate) fn fail(&self, error: Option<ExchangeError>) {
         *self.error.lock().unwrap() = error;
     }
 
     pub(crate) fn take(&self, long: Duration) {
         *self.takes.lock().unwrap() = long;
+    }
+
+    /// No exchange ends while this is held.
+    pub(crate) async fn hold(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.gate.lock().await
     }
 
     pub(crate) fn panic_once(&self) {
@@ -142,14 +158,64 @@ impl Exchanger for Counting {
 
     async fn exchange(&self, token: &Token, target: &RoleSession) -> Result<AwsCredentials, ExchangeError> {
         self.jtis.lock().unwrap().push(token.jti().to_owned());
+        self.claims.lock().unwrap().push(claims_of(token));
         assert!(!self.panics.swap(false, Ordering::SeqCst), "as told");
         let (takes, error) = (*self.takes.lock().unwrap(), *self.error.lock().unwrap());
         tokio::time::sleep(takes).await;
+        drop(self.gate.lock().await);
         if let Some(error) = error {
             return Err(error);
         }
         let ends = self.clock.now().unwrap().plus(Duration::from_secs(target.duration().as_secs().into()));
         Ok(AwsCredentials::new("ASIAEXAMPLE", "MARKED-secret".into(), "MARKED-session".into(), ends))
+    }
+}
+
+pub(crate) fn claims_of(token: &Token) -> Value {
+    let payload = Compact::split(token.expose()).unwrap().payload().unwrap();
+    serde_json::from_slice(&payload).unwrap()
+}
+
+/// A sink that fails, or never answers, at some of the events.
+#[derive(Debug)]
+pub(crate) struct Faulty {
+    rows: Arc<MemoryAudit>,
+    faults: Mutex<(Fault, &'static [&'static str])>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Fault {
+    Fails,
+    Hangs,
+}
+
+impl Faulty {
+    pub(crate) fn new(rows: Arc<MemoryAudit>) -> Self {
+        Self { rows, faults: Mutex::new((Fault::Fails, &[])) }
+    }
+
+    pub(crate) fn failing(rows: Arc<MemoryAudit>, at: &'static [&'static str]) -> Arc<Self> {
+        let sink = Self::new(rows);
+        sink.set(Fault::Fails, at);
+        Arc::new(sink)
+    }
+
+    pub(crate) fn set(&self, fault: Fault, at: &'static [&'static str]) {
+        *self.faults.lock().unwrap() = (fault, at);
+    }
+}
+
+#[async_trait]
+impl AuditSink for Faulty {
+    async fn append(&self, event: &AuditEvent) -> Result<(), AuditError> {
+        // others have their turn before it answers
+        tokio::task::yield_now().await;
+        let (fault, at) = *self.faults.lock().unwrap();
+        match fault {
+            _ if !at.contains(&event.label()) => self.rows.append(event).await,
+            Fault::Fails => Err(AuditError::storage("the disk is gone")),
+            Fault::Hangs => std::future::pending().await,
+        }
     }
 }
 

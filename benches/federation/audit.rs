@@ -1,8 +1,4 @@
-//! What federation costs.
-//!
-//! - `audit_sqlite`: a durable row of `SqliteAudit` with 64 mints at once, beside the same table with one
-//!   transaction per row (`fsync_per_row`), on the disk that the build is on;
-//! - `verify_chain`: a row of a log of a million, checked in one pass (`rows_per_s`).
+//! The audit log: how fast rows become durable, and how fast a log is checked.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -10,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use agentkeys_benches::{Outcome, median, run};
+use agentkeys_benches::{Outcome, median};
 use agentkeys_core::{Assurance, AttestedIdentity, EvidenceKind, SystemRandom, Timestamp};
 use agentkeys_federation::{
     AUDIT_COLUMNS, Attribution, AuditEvent, AuditId, AuditRow, AuditSink as _, AuditValue, ChainHead, Intent,
-    SessionDuration, SqliteAudit,
+    SessionDuration, SourceIdentity, SqliteAudit,
 };
 use rusqlite::Connection;
 use rusqlite::types::Value;
@@ -90,7 +86,7 @@ fn identity() -> AttestedIdentity {
 fn intent(identity: &AttestedIdentity) -> Intent {
     let id = AuditId::generate(&SystemRandom::new()).unwrap();
     let role = "arn:aws:iam::123456789012:role/agents/agentkeys-memory-role".parse().unwrap();
-    let attribution = Attribution::Attributed("agent+acme+01JZ=3A7".parse().unwrap());
+    let attribution = Attribution::Attributed(SourceIdentity::agent("acme", "01JZ:7").unwrap());
     Intent::assume_role(id, NOW, identity, role, SessionDuration::MIN, attribution).unwrap()
 }
 
@@ -127,7 +123,7 @@ impl RowByRow {
     }
 }
 
-fn audit_sqlite() -> Outcome {
+pub(crate) fn audit_sqlite() -> Outcome {
     let folder = Folder::new();
     let kind = file_system(&folder.0);
     eprintln!("audit_sqlite: {kind}, fsync {:.0} us", fsync_time(&folder).as_secs_f64() * 1e6);
@@ -187,7 +183,7 @@ fn audit_sqlite() -> Outcome {
     Outcome::new("audit_sqlite", median(times), vec![("fsync_per_row", median(ratios))])
 }
 
-fn verify_chain() -> Outcome {
+pub(crate) fn verify_chain() -> Outcome {
     let folder = Folder::new();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
@@ -216,9 +212,4 @@ fn verify_chain() -> Outcome {
     let seconds = median(times.collect());
     Outcome::new("verify_chain", seconds * 1e9 / LOG as f64, Vec::new())
         .with_figure("rows_per_s", LOG as f64 / seconds)
-}
-
-fn main() {
-    let cases = [audit_sqlite, verify_chain].map(|case| Box::new(case) as Box<dyn FnOnce() -> Outcome>);
-    run("federation", cases);
 }

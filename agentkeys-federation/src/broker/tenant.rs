@@ -1,0 +1,246 @@
+use std::collections::BTreeMap;
+
+use agentkeys_core::{AttestedIdentity, ErrorKind, TenantId, TrustRoot};
+
+use super::BrokerError;
+use crate::actor::Wallet;
+use crate::aws::{
+    RoleArn, RoleSession, SessionDuration, SessionTags, SourceIdentity, SourceIdentityError, TagsForm,
+};
+use crate::data_class::DataClass;
+use crate::source::{KeyParts, SessionKey};
+
+/// Whose agents a policy is for: a tenant as one trust root names it. What another trust root calls by the
+/// same name is another tenant (W29).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Tenant {
+    root: TrustRoot,
+    name: Option<TenantId>,
+}
+
+impl Tenant {
+    /// The tenant that `root` calls `name`.
+    #[must_use]
+    pub const fn new(root: TrustRoot, name: TenantId) -> Self {
+        Self { root, name: Some(name) }
+    }
+
+    /// All agents of which `root` names no tenant.
+    #[must_use]
+    pub const fn unnamed(root: TrustRoot) -> Self {
+        Self { root, name: None }
+    }
+
+    fn of(identity: &AttestedIdentity) -> Self {
+        Self { root: identity.trust_root().clone(), name: identity.tenant().cloned() }
+    }
+}
+
+/// What a tenant's agents may have: a role for each class of data, and nothing else (R57).
+///
+/// Unattributed unless said otherwise (R107).
+#[derive(Clone, Debug)]
+pub struct TenantPolicy {
+    roles: BTreeMap<DataClass, RoleArn>,
+    attribution: AttributionPolicy,
+    duration: SessionDuration,
+    tags_form: TagsForm,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AttributionPolicy {
+    Unattributed,
+    Attributed,
+    WithDigests,
+}
+
+impl TenantPolicy {
+    /// Nothing is allowed yet; sessions last [`SessionDuration::MIN`].
+    #[must_use]
+    pub const fn new() -> Self {
+        let (duration, tags_form) = (SessionDuration::MIN, TagsForm::Nested);
+        Self { roles: BTreeMap::new(), attribution: AttributionPolicy::Unattributed, duration, tags_form }
+    }
+
+    /// With `role` for `class`; a role said before for this class is replaced.
+    #[must_use]
+    pub fn with_role(mut self, class: DataClass, role: RoleArn) -> Self {
+        self.roles.insert(class, role);
+        self
+    }
+
+    /// Every session has the source identity `agent+<tenant>+<agent>`
+    /// ([`SourceIdentity::agent`]), as a claim of its token (R99). Where that is impossible, because the two
+    /// are too long for it or the agent has no tenant, there are no credentials (R109). The roles' trust
+    /// policies must allow `sts:SetSourceIdentity`.
+    ///
+    /// A pod's own role (EKS Pod Identity) and IRSA cannot carry a source identity: only a session that comes
+    /// from a token of ours, or from [`crate::SessionRole`]'s AssumeRole, has one (R106).
+    #[must_use]
+    pub const fn attributed(mut self) -> Self {
+        self.attribution = AttributionPolicy::Attributed;
+        self
+    }
+
+    /// The same, and [`SourceIdentity::digest`] stands for what is too long: no pattern in a trust policy
+    /// matches it, so it needs an exact list.
+    #[must_use]
+    pub const fn attributed_with_digests(mut self) -> Self {
+        self.attribution = AttributionPolicy::WithDigests;
+        self
+    }
+
+    /// With another duration of sessions.
+    #[must_use]
+    pub const fn with_duration(mut self, duration: SessionDuration) -> Self {
+        self.duration = duration;
+        self
+    }
+
+    /// With the tags written as this tenant's STS reads them.
+    #[must_use]
+    pub const fn with_tags_form(mut self, form: TagsForm) -> Self {
+        self.tags_form = form;
+        self
+    }
+
+    const fn is_attributed(&self) -> bool {
+        !matches!(self.attribution, AttributionPolicy::Unattributed)
+    }
+
+    fn session(
+        &self,
+        identity: &AttestedIdentity,
+        request: &CredentialRequest,
+    ) -> Result<RoleSession, BrokerError> {
+        let role = self.roles.get(&request.class).ok_or(BrokerError::ClassNotAllowed)?;
+        let mut tags = SessionTags::of(identity).with_data_class(request.class);
+        if let Some(wallet) = &request.wallet {
+            tags = tags.with_wallet(wallet);
+        }
+        let session = RoleSession::new(role.clone())
+            .with_tags(tags)
+            .with_tags_form(self.tags_form)
+            .with_duration(self.duration);
+        Ok(match self.source_identity(identity)? {
+            Some(source_identity) => session.with_source_identity(source_identity),
+            None => session,
+        })
+    }
+
+    fn source_identity(&self, identity: &AttestedIdentity) -> Result<Option<SourceIdentity>, BrokerError> {
+        if !self.is_attributed() {
+            return Ok(None);
+        }
+        let tenant = identity.tenant().ok_or(SourceIdentityError::Empty)?;
+        let (tenant, agent) = (tenant.as_str(), identity.agent().as_str());
+        match SourceIdentity::agent(tenant, agent) {
+            Err(SourceIdentityError::Length) if self.attribution == AttributionPolicy::WithDigests => {
+                Ok(Some(SourceIdentity::digest(tenant, agent)?))
+            }
+            attributed => Ok(Some(attributed?)),
+        }
+    }
+}
+
+impl Default for TenantPolicy {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What an agent asks for.
+#[derive(Clone, Debug)]
+pub struct CredentialRequest {
+    class: DataClass,
+    wallet: Option<Wallet>,
+}
+
+impl CredentialRequest {
+    /// Credentials for one class of data.
+    #[must_use]
+    pub const fn new(class: DataClass) -> Self {
+        Self { class, wallet: None }
+    }
+
+    /// With the wallet that the host itself knows to be this agent's: never one that the request names,
+    /// because it opens that wallet's prefix (R41).
+    #[must_use]
+    pub fn with_wallet(mut self, wallet: Wallet) -> Self {
+        self.wallet = Some(wallet);
+        self
+    }
+
+    /// With a tenant's policy, which does not change, these parts decide the whole role session.
+    pub(super) fn key(&self, identity: &AttestedIdentity) -> SessionKey {
+        let Self { class, wallet } = self;
+        let mut parts = KeyParts::of(identity);
+        parts.text(class.as_str());
+        parts.optional(wallet.as_ref().map(Wallet::as_str));
+        parts.into()
+    }
+}
+
+impl From<DataClass> for CredentialRequest {
+    fn from(class: DataClass) -> Self {
+        Self::new(class)
+    }
+}
+
+/// The tenants that a broker serves.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tenants(BTreeMap<Tenant, TenantPolicy>);
+
+impl Tenants {
+    pub(super) fn add(&mut self, tenant: Tenant, policy: TenantPolicy) -> Result<(), TenantError> {
+        if policy.is_attributed() && tenant.name.is_none() {
+            return Err(TenantError::Nameless);
+        }
+        if self.0.contains_key(&tenant) {
+            return Err(TenantError::Doubled);
+        }
+        // unattributed tenants may share a role, whose policies tell agents apart by their tags
+        let shares = |other: &TenantPolicy| {
+            (policy.is_attributed() || other.is_attributed())
+                && policy.roles.values().any(|role| other.roles.values().any(|theirs| theirs == role))
+        };
+        if self.0.values().any(shares) {
+            return Err(TenantError::SharedRole);
+        }
+        self.0.insert(tenant, policy);
+        Ok(())
+    }
+
+    pub(super) fn session(
+        &self,
+        identity: &AttestedIdentity,
+        request: &CredentialRequest,
+    ) -> Result<RoleSession, BrokerError> {
+        let policy = self.0.get(&Tenant::of(identity)).ok_or(BrokerError::UnknownTenant)?;
+        policy.session(identity, request)
+    }
+}
+
+/// Why a tenant's policy does not go with the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TenantError {
+    /// The tenant has a policy already.
+    #[error("the tenant has a policy already")]
+    Doubled,
+    /// Attribution for agents of which no tenant is known: a source identity names one.
+    #[error("agents without a tenant cannot be attributed")]
+    Nameless,
+    /// An attributed tenant's role is another one's as well: then its trust policy lets either set the
+    /// other's source identity (R110).
+    #[error("a role of an attributed tenant is another tenant's as well")]
+    SharedRole,
+}
+
+impl TenantError {
+    /// Always [`ErrorKind::Misconfigured`].
+    #[must_use]
+    pub const fn kind(self) -> ErrorKind {
+        ErrorKind::Misconfigured
+    }
+}
