@@ -38,13 +38,13 @@ impl SessionBroker {
     /// Assumes roles at the STS of `region`, over `http`.
     #[must_use]
     pub fn new(region: Region, http: Arc<dyn HttpClient>) -> Self {
-        Self(Sts::signed(region, http, None))
+        Self(Sts::new(region, http, None))
     }
 
     /// The same at another address: a VPC endpoint, a stand-in for tests.
     #[must_use]
     pub fn with_endpoint(region: Region, http: Arc<dyn HttpClient>, url: &str) -> Self {
-        Self(Sts::signed(region, http, Some(url)))
+        Self(Sts::new(region, http, Some(url)))
     }
 
     /// With another clock, to sign by and to check the identity and the answer's expiry by.

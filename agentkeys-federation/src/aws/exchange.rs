@@ -26,13 +26,13 @@ impl AwsExchanger {
     /// Exchanges at the STS of `region`, over `http`.
     #[must_use]
     pub fn new(region: Region, http: Arc<dyn HttpClient>) -> Self {
-        Self(Sts::unsigned(region, http, None))
+        Self(Sts::new(region, http, None))
     }
 
     /// The same at another address: a VPC endpoint, an S3-compatible server's STS, a stand-in for tests.
     #[must_use]
     pub fn with_endpoint(region: Region, http: Arc<dyn HttpClient>, url: &str) -> Self {
-        Self(Sts::unsigned(region, http, Some(url)))
+        Self(Sts::new(region, http, Some(url)))
     }
 
     /// With another clock, to check the answer's expiry by.

@@ -27,19 +27,11 @@ pub(super) struct Sts {
 }
 
 impl Sts {
-    /// An STS whose calls are not signed: that of `region`, or the one at `url`.
-    pub(super) fn unsigned(region: Region, http: Arc<dyn HttpClient>, url: Option<&str>) -> Self {
-        Self::build(Config::builder().allow_no_auth(), region, http, url)
-    }
-
-    /// One whose calls are signed, or not sent.
-    pub(super) fn signed(region: Region, http: Arc<dyn HttpClient>, url: Option<&str>) -> Self {
-        Self::build(Config::builder(), region, http, url)
-    }
-
-    fn build(config: Builder, region: Region, http: Arc<dyn HttpClient>, url: Option<&str>) -> Self {
+    /// The STS of `region`, or the one at `url`. It has nothing to sign with: a call that needs a signature
+    /// brings [`Sts::signing`], or is not sent.
+    pub(super) fn new(region: Region, http: Arc<dyn HttpClient>, url: Option<&str>) -> Self {
         // built by hand and not by aws-config, which reads the environment and files
-        let mut config = config
+        let mut config = Config::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
             .region(aws_sdk_sts::config::Region::new(region.as_str().to_owned()))
             .http_client(Connector(http))
