@@ -1,4 +1,5 @@
 mod account;
+mod assume_role;
 mod connector;
 mod exchange;
 mod policy;
@@ -6,9 +7,11 @@ mod role;
 #[cfg(feature = "provide-credentials")]
 mod sdk;
 mod source_identity;
+mod sts;
 mod tags;
 
 pub use account::{AccountId, Partition};
+pub use assume_role::{AssumeError, AttributedSession, BaseCredentials, SessionBroker};
 pub use exchange::AwsExchanger;
 pub use policy::{
     BucketName, ClassAccess, Finding, FindingCode, OidcProvider, PodRole, PolicyDocument, PolicyError,

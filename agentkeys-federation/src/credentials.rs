@@ -3,6 +3,8 @@ use std::sync::Arc;
 
 use agentkeys_core::{Secret, Timestamp};
 
+use crate::aws::{PackedSize, SourceIdentity};
+
 /// Temporary AWS credentials (R119): a key, its secret, the session token, and when they end.
 ///
 /// Clones share one copy. `Debug` shows the access key id, which CloudTrail shows as well, and the end; never the secrets.
@@ -12,6 +14,8 @@ pub struct AwsCredentials {
     secret_access_key: Secret,
     session_token: Secret,
     expires_at: Timestamp,
+    source_identity: Option<Arc<SourceIdentity>>,
+    packed: Option<PackedSize>,
 }
 
 impl AwsCredentials {
@@ -23,7 +27,22 @@ impl AwsCredentials {
         session_token: Secret,
         expires_at: Timestamp,
     ) -> Self {
-        Self { access_key_id: access_key_id.into(), secret_access_key, session_token, expires_at }
+        let (access_key_id, source_identity, packed) = (access_key_id.into(), None, None);
+        Self { access_key_id, secret_access_key, session_token, expires_at, source_identity, packed }
+    }
+
+    /// With the source identity that their session carries: it stays, in every session that is chained to
+    /// this one (R102).
+    #[must_use]
+    pub fn with_source_identity(mut self, source_identity: SourceIdentity) -> Self {
+        self.source_identity = Some(Arc::new(source_identity));
+        self
+    }
+
+    /// With what the STS says of the session that they are for.
+    pub(crate) fn of_session(mut self, identity: Option<SourceIdentity>, packed: Option<PackedSize>) -> Self {
+        (self.source_identity, self.packed) = (identity.map(Arc::new), packed);
+        self
     }
 
     /// The access key id: not a secret.
@@ -48,6 +67,19 @@ impl AwsCredentials {
     #[must_use]
     pub const fn expires_at(&self) -> Timestamp {
         self.expires_at
+    }
+
+    /// Who acts with them, where their session carries a source identity.
+    #[must_use]
+    pub fn source_identity(&self) -> Option<&SourceIdentity> {
+        self.source_identity.as_deref()
+    }
+
+    /// What the session's policies and tags, those that it inherited included, took of what AWS allows, where
+    /// the STS says so: near the limit a host should warn, because one tag more is a refusal.
+    #[must_use]
+    pub const fn packed_size(&self) -> Option<PackedSize> {
+        self.packed
     }
 }
 

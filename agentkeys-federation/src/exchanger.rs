@@ -32,15 +32,26 @@ pub trait Exchanger: fmt::Debug + Send + Sync {
 }
 
 /// Why there are no credentials. The variants of AWS's own codes are in
-/// <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html#API_AssumeRoleWithWebIdentity_Errors>.
+/// <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html#API_AssumeRoleWithWebIdentity_Errors>,
+/// <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html#API_AssumeRole_Errors> and
+/// <https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html>.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExchangeError {
     /// The answer is not for what was asked, or is not an answer.
     #[error("the STS's answer does not fit the request: {0}")]
     Answer(&'static str),
-    /// `AccessDenied`: the role's trust policy does not let this token in, or lacks `sts:TagSession`.
-    #[error("the role does not trust this token")]
+    /// The base credentials of an assumption have expired, as we or the STS find: `ExpiredToken`. Get new
+    /// ones.
+    #[error("the base credentials have expired")]
+    BaseExpired,
+    /// `InvalidClientTokenId`, `SignatureDoesNotMatch` and their like: the base credentials of an assumption
+    /// are not what the STS knows, or our clock is off.
+    #[error("the STS does not accept the base credentials")]
+    BaseInvalid,
+    /// `AccessDenied`: the role's trust policy does not let this token or these base credentials in, or lacks
+    /// `sts:TagSession` or `sts:SetSourceIdentity`; or the policy of the base credentials' owner does.
+    #[error("the policies do not allow this session")]
     Denied,
     /// `IDPCommunicationError`: the STS cannot reach our published keys.
     #[error("the STS cannot reach the issuer's keys")]
@@ -81,11 +92,12 @@ impl ExchangeError {
     pub const fn kind(self) -> ErrorKind {
         match self {
             Self::Denied | Self::TokenRejected => ErrorKind::Denied,
-            Self::TokenExpired => ErrorKind::Invalid,
+            Self::BaseExpired | Self::TokenExpired => ErrorKind::Invalid,
             Self::IssuerUnreachable | Self::Throttled | Self::Unavailable | Self::Answer(_) => {
                 ErrorKind::Unavailable
             }
-            Self::PolicyMalformed
+            Self::BaseInvalid
+            | Self::PolicyMalformed
             | Self::PolicyTooLarge
             | Self::RegionDisabled
             | Self::Refused
@@ -133,6 +145,8 @@ impl ExchangeError {
     pub const fn code(self) -> &'static str {
         match self {
             Self::Answer(_) => "sts_answer",
+            Self::BaseExpired => "sts_base_expired",
+            Self::BaseInvalid => "sts_base_invalid",
             Self::Denied => "sts_access_denied",
             Self::IssuerUnreachable => "sts_issuer_unreachable",
             Self::PolicyMalformed => "sts_policy_malformed",

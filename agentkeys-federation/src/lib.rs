@@ -28,6 +28,10 @@
 //! # }
 //! ```
 //!
+//! Where CloudTrail must say who acts, a [`SessionBroker`] assumes a tenant's [`SessionRole`] with a
+//! [`SourceIdentity`], signed with what an exchange gave or with credentials of the host's own. Neither plain
+//! IRSA nor EKS Pod Identity can carry one (R106).
+//!
 //! A [`Broker`] serves many tenants: it knows by policy who may have which class of data, keeps credentials in a
 //! [`CredentialCache`], one exchange for each [`SessionKey`] however many ask, and writes every exchange and
 //! every refusal into an [`AuditSink`], before anything is exchanged and before anything is let go. [`vend`] writes credentials as SDKs read them.
@@ -58,11 +62,12 @@ pub use audit::{
     MintPath, Outcome, OutcomeKind, Receipt, Refusal, verify_chain,
 };
 pub use aws::{
-    AccountId, AwsExchanger, BucketName, ClassAccess, Finding, FindingCode, MAX_PREIMAGE, MAX_TAGS,
-    OidcProvider, PACKED_WARNING, PackedSize, Partition, PodRole, PolicyDocument, PolicyError, Region,
-    RoleArn, RoleError, RoleSession, RoleSessionName, SOURCE_IDENTITY_CLAIM, SessionDuration, SessionRole,
-    SessionTags, SourceIdentity, SourceIdentityError, SourceIdentityPattern, SubjectPattern, TAG_ACTOR_OMNI,
-    TAG_DATA_CLASS, TAG_USER_WALLET, TAGS_CLAIM, TagError, TagsForm, Thumbprint, WebIdentityTrust, lint,
+    AccountId, AssumeError, AttributedSession, AwsExchanger, BaseCredentials, BucketName, ClassAccess,
+    Finding, FindingCode, MAX_PREIMAGE, MAX_TAGS, OidcProvider, PACKED_WARNING, PackedSize, Partition,
+    PodRole, PolicyDocument, PolicyError, Region, RoleArn, RoleError, RoleSession, RoleSessionName,
+    SOURCE_IDENTITY_CLAIM, SessionBroker, SessionDuration, SessionRole, SessionTags, SourceIdentity,
+    SourceIdentityError, SourceIdentityPattern, SubjectPattern, TAG_ACTOR_OMNI, TAG_DATA_CLASS,
+    TAG_USER_WALLET, TAGS_CLAIM, TagError, TagsForm, Thumbprint, WebIdentityTrust, lint,
 };
 pub use broker::{Broker, BrokerError, CredentialRequest, Tenant, TenantError, TenantPolicy};
 pub use credentials::AwsCredentials;

@@ -8,7 +8,10 @@ use agentkeys_core::{
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::aws::{RoleArn, RoleError, RoleSession, RoleSessionName, SessionDuration, SourceIdentity};
+use crate::aws::{
+    AssumeError, AttributedSession, BaseCredentials, RoleArn, RoleError, RoleSession, RoleSessionName,
+    SessionDuration, SourceIdentity,
+};
 use crate::credentials::AwsCredentials;
 use crate::exchanger::ExchangeError;
 
@@ -76,6 +79,8 @@ pub enum MintPath {
     OidcJwt,
     /// A token, exchanged here.
     OidcJwtSts,
+    /// AssumeRole under what such an exchange gave, which has rows of its own.
+    OidcJwtStsAssumeRole,
     /// AssumeRole under credentials of the host's own.
     LegacyAssumeRole,
 }
@@ -87,6 +92,7 @@ impl MintPath {
         match self {
             Self::OidcJwt => "oidc_jwt",
             Self::OidcJwtSts => "oidc_jwt+sts",
+            Self::OidcJwtStsAssumeRole => "oidc_jwt+sts+assume_role",
             Self::LegacyAssumeRole => "legacy_assume_role",
         }
     }
@@ -97,7 +103,7 @@ impl MintPath {
     pub const fn requested_role(self) -> Option<&'static str> {
         match self {
             Self::OidcJwt => Some("oidc_jwt"),
-            Self::OidcJwtSts => Some("data-role-via-jwt"),
+            Self::OidcJwtSts | Self::OidcJwtStsAssumeRole => Some("data-role-via-jwt"),
             Self::LegacyAssumeRole => None,
         }
     }
@@ -167,6 +173,12 @@ impl AuditCode {
 
 impl From<ExchangeError> for AuditCode {
     fn from(error: ExchangeError) -> Self {
+        Self(error.code())
+    }
+}
+
+impl From<AssumeError> for AuditCode {
+    fn from(error: AssumeError) -> Self {
         Self(error.code())
     }
 }
@@ -315,6 +327,24 @@ impl Intent {
         Ok(Self { id, at, path, who, minted: None, asked, attribution })
     }
 
+    /// To start `session`, signed with `base`: [`MintPath::OidcJwtStsAssumeRole`] where that came out of a
+    /// token's exchange, otherwise [`MintPath::LegacyAssumeRole`]. Id, session name and source identity are
+    /// the session's own.
+    #[must_use]
+    pub fn assume(
+        at: Timestamp,
+        identity: &AttestedIdentity,
+        session: &AttributedSession,
+        base: &BaseCredentials,
+    ) -> Self {
+        let path =
+            if base.are_exchanged() { MintPath::OidcJwtStsAssumeRole } else { MintPath::LegacyAssumeRole };
+        let (role, name, duration) = (session.role().clone(), session.name(), session.duration());
+        let (who, asked) = (Who::of(identity), Some(Asked { role, name, duration }));
+        let attribution = Attribution::Attributed(session.source_identity().clone());
+        Self { id: session.id().clone(), at, path, who, minted: None, asked, attribution }
+    }
+
     /// Its id.
     #[must_use]
     pub const fn id(&self) -> &AuditId {
@@ -385,9 +415,23 @@ impl Outcome {
     /// failed where it may mend itself.
     #[must_use]
     pub fn of_exchange(at: Timestamp, error: ExchangeError) -> Self {
-        match error.kind() {
-            ErrorKind::Unavailable => Self::failed(at, error.into()),
-            _ => Self::refused(at, error.into()),
+        Self::of_kind(at, error.kind(), error.into())
+    }
+
+    /// The assumption did not succeed: the same, and withheld where the identity ended while the STS gave
+    /// credentials.
+    #[must_use]
+    pub fn of_assumption(at: Timestamp, error: AssumeError) -> Self {
+        match error {
+            AssumeError::IdentityEnded => Self::withheld(at, error.into()),
+            _ => Self::of_kind(at, error.kind(), error.into()),
+        }
+    }
+
+    const fn of_kind(at: Timestamp, kind: ErrorKind, code: AuditCode) -> Self {
+        match kind {
+            ErrorKind::Unavailable => Self::failed(at, code),
+            _ => Self::refused(at, code),
         }
     }
 
@@ -511,13 +555,19 @@ mod tests {
 
     #[test]
     fn w55_the_ways_of_minting_are_told_apart() {
-        let told = [MintPath::OidcJwt, MintPath::OidcJwtSts, MintPath::LegacyAssumeRole]
-            .map(|path| (path.as_str(), path.requested_role()));
+        let all = [
+            MintPath::OidcJwt,
+            MintPath::OidcJwtSts,
+            MintPath::OidcJwtStsAssumeRole,
+            MintPath::LegacyAssumeRole,
+        ];
+        let told = all.map(|path| (path.as_str(), path.requested_role()));
         assert_eq!(
             told,
             [
                 ("oidc_jwt", Some("oidc_jwt")),
                 ("oidc_jwt+sts", Some("data-role-via-jwt")),
+                ("oidc_jwt+sts+assume_role", Some("data-role-via-jwt")),
                 ("legacy_assume_role", None),
             ]
         );

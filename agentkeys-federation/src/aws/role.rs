@@ -7,6 +7,7 @@ use agentkeys_core::{Audience, ExtraClaims, IssuerError, MintError, MintRequest,
 use super::account::{ACCOUNT_DIGITS, AccountId, Partition};
 use super::source_identity::{SOURCE_IDENTITY_CLAIM, SourceIdentity};
 use super::tags::{PackedSize, SessionTags, TagsForm};
+use crate::audit::AuditId;
 use crate::source::KeyParts;
 
 /// An IAM role's ARN: `arn:<partition>:iam::<12 digits>:role/<path><name>`, compared as a whole (W79, L3).
@@ -103,6 +104,13 @@ impl RoleSessionName {
     }
 }
 
+impl From<&AuditId> for RoleSessionName {
+    /// The same text: every audit id has a session name's form, so that CloudTrail joins to the row (W54).
+    fn from(id: &AuditId) -> Self {
+        Self(id.as_str().to_owned())
+    }
+}
+
 impl From<&SourceIdentity> for RoleSessionName {
     /// The same text: both have one charset and one length, so nothing is replaced or cut (W72).
     fn from(identity: &SourceIdentity) -> Self {
@@ -136,12 +144,19 @@ impl SessionDuration {
     /// The least that AWS gives: 15 minutes. What ends soon is stolen for little.
     pub const MIN: Self = Self(900);
 
+    /// As long as AWS lets a chained session last: an hour.
+    /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles.html#iam-term-role-chaining>
+    pub const MAX_CHAINED: Self = Self(3600);
+
+    /// As long as AWS lets a role's session last at all: twelve hours.
+    pub const MAX: Self = Self(43_200);
+
     /// A duration.
     ///
     /// # Errors
     /// [`RoleError::Duration`].
     pub const fn from_secs(seconds: u32) -> Result<Self, RoleError> {
-        if seconds < 900 || seconds > 43_200 {
+        if seconds < Self::MIN.0 || seconds > Self::MAX.0 {
             return Err(RoleError::Duration);
         }
         Ok(Self(seconds))

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use agentkeys_core::ErrorKind;
 use agentkeys_federation::{
-    Attribution, AuditError, AuditId, AuditSink as _, AuditStoreError, ChainError, ChainHead, Intent,
-    SqliteAudit,
+    AttributedSession, Attribution, AuditError, AuditId, AuditSink as _, AuditStoreError, AwsCredentials,
+    BaseCredentials, ChainError, ChainHead, Intent, SourceIdentity, SqliteAudit,
 };
 use rusqlite::Connection;
 
@@ -325,10 +325,14 @@ async fn r66_w55_older_readers_find_requested_role() {
     let (world, mint) = (World::new(), Mints::new(7));
     let token = world.token().await;
     let id = AuditId::of_token(&token);
+    let source = SourceIdentity::agent("acme", "7").unwrap();
+    let session = AttributedSession::new(world.session.role().clone(), mint.id(), source);
+    let base = AwsCredentials::new("ASIABASE", "MARKED-secret".into(), "MARKED-session".into(), NOW);
     for intent in [
         Intent::exchange(id, NOW, &world.identity, &token, &world.session),
         Intent::release(mint.id(), NOW, &world.identity, &token, Attribution::Unattributed),
         mint.intent(),
+        Intent::assume(NOW, &world.identity, &session, &BaseCredentials::exchanged(base)),
     ] {
         let _receipt = audit.intent(&intent).await.unwrap();
     }
@@ -346,6 +350,7 @@ async fn r66_w55_older_readers_find_requested_role() {
             row("oidc_jwt+sts", "data-role-via-jwt", Some(&role)),
             row("oidc_jwt", "oidc_jwt", None),
             row("legacy_assume_role", &role, Some(&role)),
+            row("oidc_jwt+sts+assume_role", "data-role-via-jwt", Some(&role)),
         ]
     );
 }

@@ -1,14 +1,16 @@
 //! W70: a poisoned environment changes nothing. The environment belongs to the whole process, so the
-//! exchange runs in a child of this test.
+//! exchange and the assumption run in a child of this test.
 
 use std::process::Command;
 use std::sync::Arc;
 
 use agentkeys_core::{HttpSettings, ReqwestClient, TrustStore};
-use agentkeys_federation::{AwsExchanger, Exchanger};
+use agentkeys_federation::{AwsExchanger, Exchanger, SessionBroker};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 
+use crate::assume::{IN_TIME, Scene, answer, exchanged, long_lived};
 use crate::support::{World, success};
 
 const CHILD: &str = "AGENTKEYS_TEST_CHILD";
@@ -16,7 +18,8 @@ const CHILD: &str = "AGENTKEYS_TEST_CHILD";
 #[tokio::test]
 async fn w70_a_poisoned_environment_changes_nothing() {
     if std::env::var_os(CHILD).is_some() {
-        return exchange_over_a_socket().await;
+        exchange_over_a_socket().await;
+        return assume_over_a_socket().await;
     }
     // whoever listens to the environment comes here
     let trap = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -46,16 +49,50 @@ async fn w70_a_poisoned_environment_changes_nothing() {
 
 async fn exchange_over_a_socket() {
     assert_eq!(std::env::var("AWS_ACCESS_KEY_ID").unwrap(), "AKIAPOISON");
-    let sts = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", sts.local_addr().unwrap());
     let world = World::new();
     let token = world.token().await;
     let body = success(&token, world.session.role(), "2027-01-15T08:15:00Z");
+    let (url, heard) = sts_once("WebIdentityToken=", body).await;
+    let exchanger = AwsExchanger::with_endpoint("us-east-1".parse().unwrap(), http(), &url)
+        .with_clock(world.clock.clone());
+    exchanger.exchange(&token, &world.session).await.unwrap();
+    let heard = heard.await.unwrap();
+    assert!(heard.starts_with("post / http/1.1"), "sent straight to the STS");
+    for poison in ["authorization:", "x-amz-security-token", "poison", "eu-west-3", "proxy-"] {
+        assert!(!heard.contains(poison), "{poison} was sent");
+    }
+}
+
+/// The same for an assumption: it is signed with the base and with nothing else.
+async fn assume_over_a_socket() {
+    let scene = Scene::new();
+    for (base, key) in [(long_lived(), "credential=akiabase/"), (exchanged(), "credential=asiabase/")] {
+        let (url, heard) = sts_once("SourceIdentity=", answer(&scene.session, IN_TIME)).await;
+        let broker = SessionBroker::with_endpoint("us-east-1".parse().unwrap(), http(), &url)
+            .with_clock(scene.world.clock.clone());
+        broker.assume(&scene.world.identity, &base, &scene.session).await.unwrap();
+        let heard = heard.await.unwrap();
+        assert!(heard.starts_with("post / http/1.1") && heard.contains(key), "sent straight to the STS");
+        assert_eq!(heard.contains("x-amz-security-token"), key.contains("asia"));
+        for poison in ["poison", "eu-west-3", "proxy-"] {
+            assert!(!heard.contains(poison), "{poison} was sent");
+        }
+    }
+}
+
+fn http() -> Arc<ReqwestClient> {
+    Arc::new(ReqwestClient::new(HttpSettings::new(TrustStore::nobody())).unwrap())
+}
+
+/// An STS that answers one request, and what it heard, in lower case.
+async fn sts_once(last: &'static str, body: String) -> (String, JoinHandle<String>) {
+    let sts = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", sts.local_addr().unwrap());
     let heard = tokio::spawn(async move {
         let (mut socket, _) = sts.accept().await.unwrap();
         let mut heard = Vec::new();
         let mut buffer = [0; 4096];
-        while !String::from_utf8_lossy(&heard).contains("WebIdentityToken=") {
+        while !String::from_utf8_lossy(&heard).contains(last) {
             let read = socket.read(&mut buffer).await.unwrap();
             assert_ne!(read, 0);
             heard.extend_from_slice(&buffer[..read]);
@@ -63,15 +100,7 @@ async fn exchange_over_a_socket() {
         let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
         socket.write_all(head.as_bytes()).await.unwrap();
         socket.write_all(body.as_bytes()).await.unwrap();
-        String::from_utf8(heard).unwrap()
+        String::from_utf8(heard).unwrap().to_lowercase()
     });
-    let http = Arc::new(ReqwestClient::new(HttpSettings::new(TrustStore::nobody())).unwrap());
-    let exchanger =
-        AwsExchanger::with_endpoint("us-east-1".parse().unwrap(), http, &url).with_clock(world.clock.clone());
-    exchanger.exchange(&token, &world.session).await.unwrap();
-    let heard = heard.await.unwrap().to_lowercase();
-    assert!(heard.starts_with("post / http/1.1"), "sent straight to the STS");
-    for poison in ["authorization:", "x-amz-security-token", "poison", "eu-west-3", "proxy-"] {
-        assert!(!heard.contains(poison), "{poison} was sent");
-    }
+    (url, heard)
 }

@@ -92,6 +92,7 @@ async fn w64_every_code_of_aws_has_its_own_error_and_kind() {
         (400, "PackedPolicyTooLarge", ExchangeError::PolicyTooLarge, ErrorKind::Misconfigured),
         (403, "RegionDisabledException", ExchangeError::RegionDisabled, ErrorKind::Misconfigured),
         (400, "ValidationError", ExchangeError::Refused, ErrorKind::Misconfigured),
+        (403, "InvalidClientTokenId", ExchangeError::Refused, ErrorKind::Misconfigured),
         (400, "Throttling", ExchangeError::Throttled, ErrorKind::Unavailable),
         (500, "InternalFailure", ExchangeError::Unavailable, ErrorKind::Unavailable),
         (418, "NobodyKnows", ExchangeError::Refused, ErrorKind::Misconfigured),
@@ -186,6 +187,8 @@ fn r65_every_failed_exchange_is_sts_error_and_502_to_a_hosts_callers() {
     use ExchangeError as E;
     for error in [
         E::Answer("x"),
+        E::BaseExpired,
+        E::BaseInvalid,
         E::Denied,
         E::IssuerUnreachable,
         E::PolicyMalformed,
@@ -270,4 +273,27 @@ async fn w81_an_answer_that_does_not_fit_the_request_is_refused() {
     }
     world.http.answer(STS, 200, named("SourceIdentity", source.as_str()));
     world.exchanger.exchange(&token, &attributed).await.unwrap();
+}
+
+#[tokio::test]
+async fn l24_what_the_sts_says_of_an_exchanges_packed_size_is_passed_on() {
+    let world = World::new();
+    let token = world.token().await;
+    let end = "</AssumeRoleWithWebIdentityResult>";
+    let said =
+        |fields: &str| success(&token, world.session.role(), IN_TIME).replace(end, &format!("{fields}{end}"));
+    for (fields, percent) in [
+        ("", None),
+        ("<PackedPolicySize>74</PackedPolicySize>", Some(74)),
+        ("<SessionTokenUtilization>80</SessionTokenUtilization>", Some(80)),
+    ] {
+        world.http.answer(STS, 200, said(fields));
+        let credentials = world.exchanger.exchange(&token, &world.session).await.unwrap();
+        assert_eq!(credentials.packed_size().map(|size| size.percent()), percent, "{fields}");
+    }
+    for lie in ["<PackedPolicySize>101</PackedPolicySize>", "<PackedPolicySize>-1</PackedPolicySize>"] {
+        world.http.answer(STS, 200, said(lie));
+        let refused = world.exchanger.exchange(&token, &world.session).await.unwrap_err();
+        assert!(matches!(refused, ExchangeError::Answer(_)), "{lie}: {refused:?}");
+    }
 }

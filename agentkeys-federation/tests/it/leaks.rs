@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use agentkeys_core::{Attestors, Evidence};
 use agentkeys_federation::{
-    Broker, CredentialCache, CredentialSource, DataClass, ExchangeError, Exchanger, SessionKey, Tenant,
-    TenantPolicy, vend,
+    Broker, CredentialCache, CredentialSource, DataClass, ExchangeError, Exchanger, Intent, Outcome,
+    SessionKey, Tenant, TenantPolicy, vend,
 };
 
+use crate::assume::{IN_TIME, Scene, answer, exchanged, long_lived};
 use crate::audit::memory;
-use crate::support::{Counting, STS, World, failure, success};
+use crate::support::{Counting, NOW, STS, World, failure, success};
 
 #[tokio::test(start_paused = true)]
 async fn l29_no_secret_is_shown_anywhere() {
@@ -66,11 +67,36 @@ async fn l29_no_secret_is_shown_anywhere() {
         );
     }
 
+    assumptions(&mut shown).await;
+
     let signature = token.expose().rsplit('.').next().unwrap();
     for secret in ["MARKED", token.expose(), released.expose(), signature] {
         assert!(!shown.contains(secret), "a secret is shown");
     }
     assert!(shown.contains("ASIAEXAMPLE"), "the access key id is not a secret and joins to CloudTrail");
+}
+
+/// What the session broker is asked with, gives out and fails with.
+async fn assumptions(shown: &mut String) {
+    let scene = Scene::new();
+    let (http, identity) = (&scene.world.http, &scene.world.identity);
+    write!(shown, "{:?} {:?}", scene.broker, scene.session).unwrap();
+    for base in [exchanged(), long_lived()] {
+        assert!(format!("{base:?}").contains("BASE"), "an access key id is shown");
+        let intent = Intent::assume(NOW, identity, &scene.session, &base);
+        write!(shown, "{base:?} {base:#?} {intent:?}").unwrap();
+        http.answer(STS, 200, answer(&scene.session, IN_TIME));
+        let credentials = scene.broker.assume(identity, &base, &scene.session).await.unwrap();
+        write!(shown, "{credentials:?} {:?}", Outcome::credentials(NOW, &credentials)).unwrap();
+        for answer in [failure("AccessDenied"), failure("MARKED-code"), "MARKED-upstream".to_owned()] {
+            for status in [200, 400, 403, 500] {
+                http.answer(STS, status, answer.clone());
+                let error = scene.broker.assume(identity, &base, &scene.session).await.unwrap_err();
+                show(shown, &error);
+                write!(shown, "{:?}", Outcome::of_assumption(NOW, error)).unwrap();
+            }
+        }
+    }
 }
 
 fn show(shown: &mut String, error: &(dyn Error + 'static)) {

@@ -6,6 +6,7 @@
     reason = "clippy lets tests do so, and not the functions that they share"
 )]
 
+mod assume;
 mod audit;
 mod audit_fan_out;
 mod audit_kill;

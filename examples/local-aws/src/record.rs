@@ -1,10 +1,12 @@
 //! What arrived: a bounded record that tests can look into.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use http::header::{AUTHORIZATION, COOKIE};
 use http::request::Parts;
+
+use crate::caller::Caller;
 
 /// The most requests that are remembered; older ones are forgotten first.
 pub const MAX_RECORDS: usize = 1000;
@@ -28,6 +30,25 @@ pub struct RecordedRequest {
     pub is_presigned: bool,
     /// The `Action` of a call to STS.
     pub sts_action: Option<String>,
+    acting: ActingSlot,
+}
+
+/// Who a request turned out to come from, once its signature and session token were checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Acting {
+    arn: String,
+    source_identity: Option<String>,
+}
+
+/// The place in a record that is filled in where the caller is authenticated.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ActingSlot(Arc<OnceLock<Acting>>);
+
+impl ActingSlot {
+    pub(crate) fn fill(&self, caller: &Caller) {
+        let source_identity = caller.source_identity().map(ToString::to_string);
+        let _ = self.0.set(Acting { arn: caller.arn.clone(), source_identity });
+    }
 }
 
 impl RecordedRequest {
@@ -44,7 +65,24 @@ impl RecordedRequest {
             has_authorization: parts.headers.contains_key(AUTHORIZATION),
             is_presigned: parts.uri.query().is_some_and(|query| query.contains("X-Amz-Signature=")),
             sts_action,
+            acting: ActingSlot::default(),
         }
+    }
+
+    pub(crate) fn acting(&self) -> ActingSlot {
+        self.acting.clone()
+    }
+
+    /// CloudTrail's `userIdentity.arn`: who signed it. `None` where it was not signed, or not well.
+    #[must_use]
+    pub fn caller(&self) -> Option<&str> {
+        Some(&self.acting.0.get()?.arn)
+    }
+
+    /// CloudTrail's `userIdentity.sessionContext.sourceIdentity`: that of the session it was signed with.
+    #[must_use]
+    pub fn source_identity(&self) -> Option<&str> {
+        self.acting.0.get()?.source_identity.as_deref()
     }
 
     /// Whether a header was there, whatever its value.

@@ -95,11 +95,14 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Body> {
         return document;
     }
     if !sts::is_for_us(&parts) {
-        shared.records.add(RecordedRequest::new(&parts, None));
+        let record = RecordedRequest::new(&parts, None);
+        let acting = record.acting();
+        shared.records.add(record);
         if let Some(refusal) = s3::refuse_version_2(&parts) {
             return refusal;
         }
-        let request = Request::from_parts(parts, Body::from(body));
+        let mut request = Request::from_parts(parts, Body::from(body));
+        request.extensions_mut().insert(acting);
         return match shared.s3.call(request).await {
             Ok(response) => response,
             Err(_) => status(StatusCode::INTERNAL_SERVER_ERROR),
@@ -108,8 +111,10 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Body> {
     match Limited::new(body, sts::MAX_BODY).collect().await {
         Ok(body) => {
             let body: Bytes = body.to_bytes();
-            shared.records.add(RecordedRequest::new(&parts, sts::action(&parts, &body)));
-            sts::call(&shared.world, &shared.idp, &parts, &body).await.map(Body::from)
+            let record = RecordedRequest::new(&parts, sts::action(&parts, &body));
+            let acting = record.acting();
+            shared.records.add(record);
+            sts::call(&shared.world, &shared.idp, &parts, &body, &acting).await.map(Body::from)
         }
         Err(error) if error.is::<http_body_util::LengthLimitError>() => {
             shared.records.add(RecordedRequest::new(&parts, None));

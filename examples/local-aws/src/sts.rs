@@ -17,6 +17,7 @@ use crate::clock::machine_now;
 use crate::credentials::CredentialError;
 use crate::form::{Params, decode_pairs};
 use crate::idp::Idp;
+use crate::record::ActingSlot;
 use crate::sigv4::{Signature, SignatureError};
 use crate::world::World;
 
@@ -41,9 +42,15 @@ pub(crate) fn action(parts: &Parts, body: &[u8]) -> Option<String> {
 }
 
 /// Answers one request.
-pub(crate) async fn call(world: &World, idp: &Idp, parts: &Parts, body: &Bytes) -> Response<String> {
+pub(crate) async fn call(
+    world: &World,
+    idp: &Idp,
+    parts: &Parts,
+    body: &Bytes,
+    acting: &ActingSlot,
+) -> Response<String> {
     let format = Format::of(&parts.headers);
-    match dispatch(world, idp, parts, body).await {
+    match dispatch(world, idp, parts, body, acting).await {
         Ok((action, fields)) => format.success(action, &fields),
         Err(error) => format.failure(&error),
     }
@@ -61,6 +68,7 @@ async fn dispatch(
     idp: &Idp,
     parts: &Parts,
     body: &Bytes,
+    acting: &ActingSlot,
 ) -> Result<(&'static str, Fields), StsError> {
     let params = params(parts, body)?;
     let action =
@@ -76,15 +84,15 @@ async fn dispatch(
     }
     match action {
         "GetCallerIdentity" => {
-            let caller = authenticate(world, parts, body)?;
+            let caller = authenticate(world, parts, body, acting)?;
             Ok(("GetCallerIdentity", caller_identity::get_caller_identity(world, &caller)))
         }
         "GetWebIdentityToken" => {
-            let caller = authenticate(world, parts, body)?;
+            let caller = authenticate(world, parts, body, acting)?;
             Ok(("GetWebIdentityToken", token::get_web_identity_token(world, &caller, &params)?))
         }
         "AssumeRole" => {
-            let caller = authenticate(world, parts, body)?;
+            let caller = authenticate(world, parts, body, acting)?;
             Ok(("AssumeRole", assume_role::assume_role(world, &caller, &params)?))
         }
         "AssumeRoleWithWebIdentity" => {
@@ -107,7 +115,7 @@ fn params(parts: &Parts, body: &[u8]) -> Result<Params, StsError> {
 }
 
 /// Verifies signature, session token and time of a signed request.
-fn authenticate(world: &World, parts: &Parts, body: &[u8]) -> Result<Caller, StsError> {
+fn authenticate(world: &World, parts: &Parts, body: &[u8], acting: &ActingSlot) -> Result<Caller, StsError> {
     let signature = Signature::parse(parts)?;
     let holdings = world.holdings();
     let unknown = || {
@@ -127,5 +135,7 @@ fn authenticate(world: &World, parts: &Parts, body: &[u8]) -> Result<Caller, Sts
                 StsError::ExpiredToken("The security token included in the request is expired".to_owned())
             }
         })?;
-    Caller::of(&credential, world, &holdings).ok_or_else(unknown)
+    let caller = Caller::of(&credential, world, &holdings).ok_or_else(unknown)?;
+    acting.fill(&caller);
+    Ok(caller)
 }

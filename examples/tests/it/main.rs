@@ -11,3 +11,4 @@ mod policies;
 mod quickstart;
 mod readme;
 mod rules;
+mod session_broker;

@@ -233,9 +233,10 @@ CREATE TABLE audit (
     at INTEGER NOT NULL CHECK (at >= 0),
     id TEXT NOT NULL CHECK (length(id) = 25 AND id GLOB 'ak-*'),
     event TEXT NOT NULL CHECK (event IN ('intent', 'outcome', 'refusal')),
-    path TEXT CHECK (path IN ('oidc_jwt', 'oidc_jwt+sts', 'legacy_assume_role')),
+    path TEXT CHECK (path IN ('oidc_jwt', 'oidc_jwt+sts', 'oidc_jwt+sts+assume_role', 'legacy_assume_role')),
     requested_role TEXT GENERATED ALWAYS AS (
-        CASE path WHEN 'oidc_jwt+sts' THEN 'data-role-via-jwt' WHEN 'oidc_jwt' THEN 'oidc_jwt'
+        CASE path WHEN 'oidc_jwt+sts' THEN 'data-role-via-jwt'
+        WHEN 'oidc_jwt+sts+assume_role' THEN 'data-role-via-jwt' WHEN 'oidc_jwt' THEN 'oidc_jwt'
         ELSE role_arn END) VIRTUAL,
     subject TEXT,
     agent TEXT,

@@ -16,6 +16,11 @@ impl PackedSize {
         Self((bytes * 100).div_ceil(WHOLE))
     }
 
+    /// What an STS said of a session: no estimate.
+    pub(in crate::aws) const fn said(percent: usize) -> Self {
+        Self(percent)
+    }
+
     /// Percent, rounded up.
     #[must_use]
     pub const fn percent(self) -> usize {

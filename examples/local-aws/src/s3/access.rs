@@ -12,6 +12,7 @@ use crate::caller::{Caller, anybody_may, check_credential};
 use crate::credentials::CredentialError;
 use crate::form::decode_pairs;
 use crate::policy::{Context, ResourcePolicy};
+use crate::record::ActingSlot;
 use crate::s3::unknown_key;
 use crate::sigv4::{Place, Signature, SignatureError};
 use crate::world::World;
@@ -31,6 +32,9 @@ impl S3Access for Access {
     async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
         let world = &*self.0;
         let asker = authenticate(world, cx)?;
+        if let (Asker::Known(caller, _), Some(acting)) = (&asker, cx.extensions_mut().get::<ActingSlot>()) {
+            acting.fill(caller);
+        }
         let action = match cx.s3_op().name() {
             "ListBuckets" => "s3:ListAllMyBuckets",
             "HeadBucket" | "ListObjectsV2" => "s3:ListBucket",

@@ -46,7 +46,9 @@ pub(super) fn assume_role(world: &World, caller: &Caller, params: &Params) -> Re
         actions.push("sts:SetSourceIdentity");
     }
     for action in actions {
-        let mut context = wanted.context(&asked.tags, &asked.transitive, source_identity.as_ref());
+        // sts:SourceIdentity is what this call passes: what the session inherits is aws:SourceIdentity
+        // (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_iam-condition-keys.html)
+        let mut context = wanted.context(&asked.tags, &asked.transitive, asked.source_identity.as_ref());
         if let Some(external_id) = &asked.external_id {
             context.insert("sts:ExternalId", [external_id.clone()]);
         }

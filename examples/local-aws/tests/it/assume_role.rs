@@ -6,7 +6,7 @@ use agentkeys_local_aws::{LocalAws, Role, SessionCredentials, Tags};
 use serde_json::{Value, json};
 
 use crate::support::{
-    ACCOUNT, ADMIN, Key, NOBODY, Reply, allow, pod_session, role_arn, signed_call, start, sts, trust,
+    ACCOUNT, ADMIN, Key, NOBODY, Reply, allow, pod_session, role_arn, s3, signed_call, start, sts, trust,
 };
 
 const ALL: [&str; 3] = ["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"];
@@ -158,6 +158,54 @@ async fn a_source_identity_stays_through_a_chain() {
     // A role that does not let it be set cannot be reached with one.
     put(&aws, "target", trust(root(), json!("sts:AssumeRole"), json!({})));
     assume(&aws, (&pod).into(), &[]).await.refused(403, "AccessDenied");
+}
+
+#[tokio::test]
+async fn a_trust_policy_sees_the_source_identity_that_is_passed_and_the_one_that_stays_apart() {
+    let aws = open().await;
+    let pod = pod_as(&aws, "alice");
+    for (key, passed, status) in [
+        ("sts:SourceIdentity", Some("alice"), 200),
+        ("sts:SourceIdentity", None, 403),
+        ("aws:SourceIdentity", Some("alice"), 200),
+        ("aws:SourceIdentity", None, 200),
+    ] {
+        put(&aws, "target", trust(root(), json!(ALL), json!({"StringEquals": {key: "alice"}})));
+        let passed: Vec<_> = passed.map(|value| ("SourceIdentity", value)).into_iter().collect();
+        let reply = assume(&aws, (&pod).into(), &passed).await;
+        assert_eq!(reply.status.as_u16(), status, "{key} {passed:?}: {}", reply.body);
+    }
+}
+
+#[tokio::test]
+async fn the_record_says_who_acted_and_under_which_source_identity() {
+    let aws = open().await;
+    let told = || {
+        let last = aws.requests().pop().unwrap();
+        (last.caller().map(str::to_owned), last.source_identity().map(str::to_owned))
+    };
+    let is = |arn: &str, identity: Option<&str>| (Some(arn.to_owned()), identity.map(str::to_owned));
+    let first = assume(&aws, ADMIN, &[("SourceIdentity", "alice")]).await;
+    assert_eq!(told(), is("arn:aws:iam::123456789012:user/ops/admin", None));
+    let hop = "arn:aws:sts::123456789012:assumed-role/target/hop-1";
+    sts(&aws, key_of(&first)).get_caller_identity().send().await.unwrap();
+    assert_eq!(told(), is(hop, Some("alice")));
+    s3(&aws, key_of(&first)).list_objects_v2().bucket("data").send().await.unwrap_err();
+    assert_eq!(told(), is(hop, Some("alice")), "a refused call is recorded as well");
+    let second = assume(&aws, key_of(&first), &[("RoleSessionName", "hop-2")]).await;
+    assert_eq!(told(), is(hop, Some("alice")));
+    s3(&aws, key_of(&second)).list_objects_v2().bucket("data").send().await.unwrap_err();
+    assert_eq!(told(), is("arn:aws:sts::123456789012:assumed-role/target/hop-2", Some("alice")));
+
+    // who is not who they say is nobody
+    let forged = Key { secret: "other", ..key_of(&first) };
+    assume(&aws, forged, &[]).await.refused(403, "SignatureDoesNotMatch");
+    assert_eq!(told(), (None, None));
+    s3(&aws, Key { token: Some("other"), ..key_of(&first) }).list_buckets().send().await.unwrap_err();
+    assert_eq!(told(), (None, None));
+    aws.clock().advance(Duration::from_secs(3601));
+    assume(&aws, key_of(&first), &[]).await.refused(403, "ExpiredToken");
+    assert_eq!(told(), (None, None));
 }
 
 #[tokio::test]

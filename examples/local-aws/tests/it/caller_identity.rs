@@ -2,13 +2,32 @@
 
 use std::time::{Duration, SystemTime};
 
-use agentkeys_local_aws::{Secret, User};
+use agentkeys_local_aws::{LocalAws, Secret, User};
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
 use serde_json::json;
 
 use crate::support::{
     ADMIN, CALLER_IDENTITY, Key, NOBODY, Signing, get, pod_session, send, signed, signed_call, start, sts,
     unsigned_call,
 };
+
+/// A presigned `GET` of the session `pod/pod-1`, in which these headers are signed too.
+async fn presigned_by_a_pod(
+    aws: &LocalAws,
+    headers: &[(&'static str, &'static str)],
+) -> Request<Full<Bytes>> {
+    let session = pod_session(aws, &[]);
+    let url = format!("{}/?Action=GetCallerIdentity&Version=2011-06-15", aws.endpoint());
+    let signing =
+        Signing { presigned: Some(Duration::from_secs(60)), ..Signing::new("sts", (&session).into()) };
+    let mut request = get(&url);
+    for (name, value) in headers {
+        request.headers_mut().insert(*name, value.parse().unwrap());
+    }
+    signed(request, signing).await
+}
 
 #[tokio::test]
 async fn a_session_is_known_by_role_and_session_name() {
@@ -35,13 +54,7 @@ async fn a_user_is_known_by_its_path_and_needs_no_permission() {
 #[tokio::test]
 async fn a_presigned_get_is_answered_in_json_on_request() {
     let aws = start(json!({})).await;
-    let session = pod_session(&aws, &[]);
-    let url = format!("{}/?Action=GetCallerIdentity&Version=2011-06-15", aws.endpoint());
-    let signing =
-        Signing { presigned: Some(Duration::from_secs(60)), ..Signing::new("sts", (&session).into()) };
-    let mut request = get(&url);
-    request.headers_mut().insert("x-k8s-aws-id", "cluster".parse().unwrap());
-    let mut request = signed(request, signing).await;
+    let mut request = presigned_by_a_pod(&aws, &[("x-k8s-aws-id", "cluster")]).await;
     request.headers_mut().insert("accept", "application/json".parse().unwrap());
     let reply = send(request).await;
     let result = &reply.json()["GetCallerIdentityResponse"]["GetCallerIdentityResult"];
@@ -53,14 +66,8 @@ async fn a_presigned_get_is_answered_in_json_on_request() {
 #[tokio::test]
 async fn a_presigned_get_is_good_with_the_headers_that_were_signed_and_with_no_other_value() {
     let aws = start(json!({})).await;
-    let session = pod_session(&aws, &[]);
-    let url = format!("{}/?Action=GetCallerIdentity&Version=2011-06-15", aws.endpoint());
-    let signing =
-        Signing { presigned: Some(Duration::from_secs(60)), ..Signing::new("sts", (&session).into()) };
-    let mut request = get(&url);
-    request.headers_mut().insert("x-agentkeys-audience", "agentkeys".parse().unwrap());
-    request.headers_mut().insert("x-agentkeys-challenge", "challenge".parse().unwrap());
-    let mut good = signed(request, signing).await;
+    let headers = [("x-agentkeys-audience", "agentkeys"), ("x-agentkeys-challenge", "challenge")];
+    let mut good = presigned_by_a_pod(&aws, &headers).await;
     let query = good.uri().query().unwrap();
     assert!(
         query.contains("X-Amz-SignedHeaders=host%3Bx-agentkeys-audience%3Bx-agentkeys-challenge"),
@@ -135,7 +142,7 @@ async fn a_signature_covers_the_body() {
     let request = signed(unsigned_call(&aws, CALLER_IDENTITY), Signing::new("sts", ADMIN)).await;
     let other =
         crate::support::form(&[("Action", "GetCallerIdentity"), ("Version", "2011-06-15"), ("X", "1")]);
-    let request = request.map(|_| http_body_util::Full::from(other));
+    let request = request.map(|_| Full::from(other));
     send(request).await.refused(403, "SignatureDoesNotMatch");
 }
 
