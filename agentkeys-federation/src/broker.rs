@@ -10,9 +10,10 @@ mod tenant;
 
 pub use tenant::{CredentialRequest, Tenant, TenantError, TenantPolicy};
 
-use crate::audit::{AuditCode, AuditError, AuditId, AuditSink, MintPath, Refusal};
-use crate::aws::{RoleSession, SourceIdentityError};
+use crate::audit::{AuditCode, AuditError, AuditId, AuditSink, Intent, MintPath, Refusal};
+use crate::aws::{BaseCredentials, RoleArn, RoleSession, SessionBroker, SourceIdentityError};
 use crate::credentials::AwsCredentials;
+use crate::exchanger::ExchangeError;
 use crate::source::{AUDIT_LIMIT, CredentialCache, SourceError};
 
 /// The whole way from evidence to credentials: the tenant's policy, the token, the row before the exchange,
@@ -126,7 +127,7 @@ impl Broker {
         let session = self.session(identity, &request, MintPath::OidcJwtSts).await?;
         match self.cache.credentials_under(key, identity, &session).await {
             Ok(credentials) => Ok(credentials),
-            Err(error) => Err(self.without(error, identity, &session, MintPath::OidcJwtSts).await),
+            Err(error) => Err(self.without(error, identity, session.role(), MintPath::OidcJwtSts).await),
         }
     }
 
@@ -142,7 +143,34 @@ impl Broker {
         let session = self.session(identity, &request.into(), MintPath::OidcJwt).await?;
         match self.cache.obtain().release(identity, &session).await {
             Ok(token) => Ok(token),
-            Err(error) => Err(self.without(error, identity, &session, MintPath::OidcJwt).await),
+            Err(error) => Err(self.without(error, identity, session.role(), MintPath::OidcJwt).await),
+        }
+    }
+
+    /// The other way of attribution: a session of the tenant's session role with the source identity
+    /// `agent+<tenant>+<agent>`, started by `sessions` and signed with `base`: what
+    /// [`Broker::credentials`] gave for this identity, or credentials of the host's own (R98). A new one each
+    /// time.
+    ///
+    /// # Errors
+    /// [`BrokerError`].
+    pub async fn assume(
+        &self,
+        identity: &AttestedIdentity,
+        sessions: &SessionBroker,
+        base: &BaseCredentials,
+    ) -> Result<AwsCredentials, BrokerError> {
+        let path = Intent::path_of(base);
+        let obtain = self.cache.obtain();
+        let id = AuditId::generate(&*obtain.random)?;
+        let about = |refusal: Refusal| refusal.with_identity(identity).with_path(path);
+        let session = match self.tenants.attributed_session(identity, id) {
+            Ok(session) => session,
+            Err(error) => return Err(self.refused(error, about).await),
+        };
+        match obtain.assume(identity, sessions, base, &session).await {
+            Ok(credentials) => Ok(credentials),
+            Err(error) => Err(self.without(error, identity, session.role(), path).await),
         }
     }
 
@@ -170,16 +198,15 @@ impl Broker {
         &self,
         error: SourceError,
         identity: &AttestedIdentity,
-        session: &RoleSession,
+        role: &RoleArn,
         path: MintPath,
     ) -> BrokerError {
         // an exchange that failed has its two rows, and where there is no log nothing can be written into it
-        if matches!(error, SourceError::Exchange(_) | SourceError::Audit(_)) {
+        if matches!(error, SourceError::Exchange(_) | SourceError::Assume(_) | SourceError::Audit(_)) {
             return error.into();
         }
-        let about = |refusal: Refusal| {
-            refusal.with_identity(identity).with_path(path).with_role(session.role().clone())
-        };
+        let about =
+            |refusal: Refusal| refusal.with_identity(identity).with_path(path).with_role(role.clone());
         self.refused(error.into(), about).await
     }
 
@@ -223,6 +250,9 @@ pub enum BrokerError {
     /// The clock.
     #[error(transparent)]
     Clock(#[from] ClockError),
+    /// The tenant has no session role.
+    #[error("the tenant has no session role")]
+    NoSessionRole,
     /// This broker has no sessions.
     #[error("this broker has no sessions")]
     NoSessions,
@@ -251,7 +281,7 @@ impl BrokerError {
             Self::Random(error) => error.kind(),
             Self::Session(error) => error.kind(),
             Self::Source(error) => error.kind(),
-            Self::ClassNotAllowed | Self::UnknownTenant => ErrorKind::Denied,
+            Self::ClassNotAllowed | Self::NoSessionRole | Self::UnknownTenant => ErrorKind::Denied,
             Self::Attribution(_) | Self::NoSessions => ErrorKind::Misconfigured,
         }
     }
@@ -277,6 +307,7 @@ impl BrokerError {
             Self::Audit(error) => error.code(),
             Self::ClassNotAllowed => "class_not_allowed",
             Self::Clock(_) => "clock",
+            Self::NoSessionRole => "session_role_none",
             Self::NoSessions => "session_not_served",
             Self::Random(_) => "random",
             Self::Session(error) => error.code(),
@@ -290,7 +321,7 @@ impl BrokerError {
     #[must_use]
     pub fn wire_name(&self) -> &'static str {
         match self {
-            Self::Source(SourceError::Exchange(error)) => error.wire_name(),
+            Self::Source(error) => error.of_sts().map_or_else(|| error.code(), ExchangeError::wire_name),
             error => error.code(),
         }
     }
@@ -299,7 +330,9 @@ impl BrokerError {
     #[must_use]
     pub fn wire_status(&self) -> u16 {
         match self {
-            Self::Source(SourceError::Exchange(error)) => error.wire_status(),
+            Self::Source(error) => {
+                error.of_sts().map_or_else(|| error.kind().http_status(), ExchangeError::wire_status)
+            }
             error => error.kind().http_status(),
         }
     }

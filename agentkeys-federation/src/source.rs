@@ -4,7 +4,7 @@ use std::time::Duration;
 use agentkeys_core::{AttestedIdentity, Clock, ClockError, ErrorKind, MintError, Minter, Random};
 
 use crate::audit::{AuditError, AuditSink};
-use crate::aws::RoleSession;
+use crate::aws::{AssumeError, RoleSession};
 use crate::credentials::AwsCredentials;
 use crate::exchanger::{ExchangeError, Exchanger};
 
@@ -99,6 +99,9 @@ impl CredentialSource {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SourceError {
+    /// The assumption of a session role.
+    #[error("the session role was not assumed")]
+    Assume(#[from] AssumeError),
     /// A row of the audit log.
     #[error("the audit log takes no row")]
     Audit(#[from] AuditError),
@@ -136,6 +139,7 @@ impl SourceError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
+            Self::Assume(error) => error.kind(),
             Self::Audit(error) => error.kind(),
             Self::Busy | Self::Interrupted | Self::Timeout => ErrorKind::Unavailable,
             Self::Clock(error) => error.kind(),
@@ -147,10 +151,19 @@ impl SourceError {
         }
     }
 
+    /// What the STS refused with, or how its answer does not fit.
+    pub(crate) const fn of_sts(&self) -> Option<ExchangeError> {
+        match self {
+            Self::Exchange(error) | Self::Assume(AssumeError::Sts(error)) => Some(*error),
+            _ => None,
+        }
+    }
+
     /// How long to wait before the next try; none where trying again is of no use.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
+            Self::Assume(error) => error.retry_after(),
             Self::Audit(error) => error.retry_after(),
             Self::Exchange(error) => error.retry_after(),
             Self::Mint(error) => error.retry_after(),
@@ -162,6 +175,7 @@ impl SourceError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
+            Self::Assume(error) => error.code(),
             Self::Audit(error) => error.code(),
             Self::Busy => "source_busy",
             Self::Clock(_) => "source_clock",

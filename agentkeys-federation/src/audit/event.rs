@@ -337,12 +337,15 @@ impl Intent {
         session: &AttributedSession,
         base: &BaseCredentials,
     ) -> Self {
-        let path =
-            if base.are_exchanged() { MintPath::OidcJwtStsAssumeRole } else { MintPath::LegacyAssumeRole };
+        let path = Self::path_of(base);
         let (role, name, duration) = (session.role().clone(), session.name(), session.duration());
         let (who, asked) = (Who::of(identity), Some(Asked { role, name, duration }));
         let attribution = Attribution::Attributed(session.source_identity().clone());
         Self { id: session.id().clone(), at, path, who, minted: None, asked, attribution }
+    }
+
+    pub(crate) const fn path_of(base: &BaseCredentials) -> MintPath {
+        if base.are_exchanged() { MintPath::OidcJwtStsAssumeRole } else { MintPath::LegacyAssumeRole }
     }
 
     /// Its id.

@@ -4,8 +4,10 @@ use agentkeys_core::{AttestedIdentity, ErrorKind, TenantId, TrustRoot};
 
 use super::BrokerError;
 use crate::actor::Wallet;
+use crate::audit::AuditId;
 use crate::aws::{
-    RoleArn, RoleSession, SessionDuration, SessionTags, SourceIdentity, SourceIdentityError, TagsForm,
+    AttributedSession, RoleArn, RoleSession, SessionDuration, SessionTags, SourceIdentity,
+    SourceIdentityError, TagsForm,
 };
 use crate::data_class::DataClass;
 use crate::source::{KeyParts, SessionKey};
@@ -42,6 +44,7 @@ impl Tenant {
 #[derive(Clone, Debug)]
 pub struct TenantPolicy {
     roles: BTreeMap<DataClass, RoleArn>,
+    session_role: Option<RoleArn>,
     attribution: AttributionPolicy,
     duration: SessionDuration,
     tags_form: TagsForm,
@@ -59,13 +62,22 @@ impl TenantPolicy {
     #[must_use]
     pub const fn new() -> Self {
         let (duration, tags_form) = (SessionDuration::MIN, TagsForm::Nested);
-        Self { roles: BTreeMap::new(), attribution: AttributionPolicy::Unattributed, duration, tags_form }
+        let attribution = AttributionPolicy::Unattributed;
+        Self { roles: BTreeMap::new(), session_role: None, attribution, duration, tags_form }
     }
 
     /// With `role` for `class`; a role said before for this class is replaced.
     #[must_use]
     pub fn with_role(mut self, class: DataClass, role: RoleArn) -> Self {
         self.roles.insert(class, role);
+        self
+    }
+
+    /// With the role that the tenant's agents may be given by AssumeRole ([`crate::Broker::assume`]). The tenant
+    /// must be attributed.
+    #[must_use]
+    pub fn with_session_role(mut self, role: RoleArn) -> Self {
+        self.session_role = Some(role);
         self
     }
 
@@ -104,6 +116,10 @@ impl TenantPolicy {
         self
     }
 
+    fn all_roles(&self) -> impl Iterator<Item = &RoleArn> {
+        self.roles.values().chain(&self.session_role)
+    }
+
     const fn is_attributed(&self) -> bool {
         !matches!(self.attribution, AttributionPolicy::Unattributed)
     }
@@ -126,6 +142,16 @@ impl TenantPolicy {
             Some(source_identity) => session.with_source_identity(source_identity),
             None => session,
         })
+    }
+
+    fn attributed_session(
+        &self,
+        identity: &AttestedIdentity,
+        id: AuditId,
+    ) -> Result<AttributedSession, BrokerError> {
+        let role = self.session_role.as_ref().ok_or(BrokerError::NoSessionRole)?;
+        let source_identity = self.source_identity(identity)?.ok_or(SourceIdentityError::Empty)?;
+        Ok(AttributedSession::new(role.clone(), id, source_identity).with_duration(self.duration))
     }
 
     fn source_identity(&self, identity: &AttestedIdentity) -> Result<Option<SourceIdentity>, BrokerError> {
@@ -196,13 +222,16 @@ impl Tenants {
         if policy.is_attributed() && tenant.name.is_none() {
             return Err(TenantError::Nameless);
         }
+        if policy.session_role.is_some() && !policy.is_attributed() {
+            return Err(TenantError::Unattributed);
+        }
         if self.0.contains_key(&tenant) {
             return Err(TenantError::Doubled);
         }
         // unattributed tenants may share a role, whose policies tell agents apart by their tags
         let shares = |other: &TenantPolicy| {
             (policy.is_attributed() || other.is_attributed())
-                && policy.roles.values().any(|role| other.roles.values().any(|theirs| theirs == role))
+                && policy.all_roles().any(|role| other.all_roles().any(|theirs| theirs == role))
         };
         if self.0.values().any(shares) {
             return Err(TenantError::SharedRole);
@@ -216,8 +245,19 @@ impl Tenants {
         identity: &AttestedIdentity,
         request: &CredentialRequest,
     ) -> Result<RoleSession, BrokerError> {
-        let policy = self.0.get(&Tenant::of(identity)).ok_or(BrokerError::UnknownTenant)?;
-        policy.session(identity, request)
+        self.policy(identity)?.session(identity, request)
+    }
+
+    pub(super) fn attributed_session(
+        &self,
+        identity: &AttestedIdentity,
+        id: AuditId,
+    ) -> Result<AttributedSession, BrokerError> {
+        self.policy(identity)?.attributed_session(identity, id)
+    }
+
+    fn policy(&self, identity: &AttestedIdentity) -> Result<&TenantPolicy, BrokerError> {
+        self.0.get(&Tenant::of(identity)).ok_or(BrokerError::UnknownTenant)
     }
 }
 
@@ -235,6 +275,9 @@ pub enum TenantError {
     /// other's source identity (R110).
     #[error("a role of an attributed tenant is another tenant's as well")]
     SharedRole,
+    /// A session role for a tenant that is not attributed.
+    #[error("a session role is for attributed tenants")]
+    Unattributed,
 }
 
 impl TenantError {

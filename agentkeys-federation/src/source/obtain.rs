@@ -1,13 +1,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentkeys_core::{AttestedIdentity, Clock, Minter, Random, SystemClock, SystemRandom, Token};
+use agentkeys_core::{AttestedIdentity, Clock, Minter, Random, SystemClock, SystemRandom, Timestamp, Token};
 use tokio::time::timeout;
 
 use super::SourceError;
 use super::revocation::RevocationCheck;
 use crate::audit::{Attribution, AuditError, AuditId, AuditSink, Intent, Outcome, Receipt};
-use crate::aws::RoleSession;
+use crate::aws::{AttributedSession, BaseCredentials, RoleSession, SessionBroker};
 use crate::credentials::AwsCredentials;
 use crate::exchanger::{ExchangeError, Exchanger};
 
@@ -62,14 +62,37 @@ impl Obtain {
         Ok(token)
     }
 
+    /// A session that is started under `base`, with its rows before and after (R98).
+    pub(crate) async fn assume(
+        &self,
+        identity: &AttestedIdentity,
+        sessions: &SessionBroker,
+        base: &BaseCredentials,
+        session: &AttributedSession,
+    ) -> Result<AwsCredentials, SourceError> {
+        let asked = RoleSession::new(session.role().clone())
+            .with_source_identity(session.source_identity().clone())
+            .with_duration(session.duration());
+        let allowed = timeout(MINT_LIMIT, self.ask(identity, &asked)).await;
+        allowed.unwrap_or(Err(SourceError::Timeout))?;
+        let intent = Intent::assume(self.clock.now()?, identity, session, base);
+        self.recorded(&intent, sessions.assume(identity, base, session), Outcome::of_assumption).await
+    }
+
     async fn mint(&self, identity: &AttestedIdentity, session: &RoleSession) -> Result<Token, SourceError> {
         let mint = async {
-            if let Some(check) = &self.revocation {
-                check.check(identity, session).await?;
-            }
+            self.ask(identity, session).await?;
             Ok(self.minter.mint(identity, session.mint_request()?).await?)
         };
         timeout(MINT_LIMIT, mint).await.unwrap_or(Err(SourceError::Timeout))
+    }
+
+    /// Whether the identity may still have it.
+    async fn ask(&self, identity: &AttestedIdentity, session: &RoleSession) -> Result<(), SourceError> {
+        match &self.revocation {
+            Some(check) => Ok(check.check(identity, session).await?),
+            None => Ok(()),
+        }
     }
 
     async fn exchange(
@@ -78,18 +101,31 @@ impl Obtain {
         session: &RoleSession,
         token: &Token,
     ) -> Result<AwsCredentials, SourceError> {
-        let (id, at) = (AuditId::of_token(token), self.clock.now()?);
-        let receipt = self.intent(&Intent::exchange(id, at, identity, token, session)).await?;
-        let exchanged = timeout(EXCHANGE_LIMIT, self.exchanger.exchange(token, session)).await;
-        let exchanged = exchanged.unwrap_or(Err(ExchangeError::Unavailable));
+        let intent = Intent::exchange(AuditId::of_token(token), self.clock.now()?, identity, token, session);
+        self.recorded(&intent, self.exchanger.exchange(token, session), Outcome::of_exchange).await
+    }
+
+    /// What the STS gives, with a row before it is asked and one before it is let go.
+    async fn recorded<E>(
+        &self,
+        intent: &Intent,
+        asked: impl Future<Output = Result<AwsCredentials, E>>,
+        failed: impl FnOnce(Timestamp, E) -> Outcome,
+    ) -> Result<AwsCredentials, SourceError>
+    where
+        E: Copy + From<ExchangeError>,
+        SourceError: From<E>,
+    {
+        let receipt = self.intent(intent).await?;
+        let answer = timeout(EXCHANGE_LIMIT, asked).await.unwrap_or(Err(ExchangeError::Unavailable.into()));
         let at = self.clock.now()?;
-        let outcome = match &exchanged {
+        let outcome = match &answer {
             Ok(credentials) => Outcome::credentials(at, credentials),
-            Err(error) => Outcome::of_exchange(at, *error),
+            Err(error) => failed(at, *error),
         };
         // whatever came is let go only when this is durable
         self.outcome(receipt, outcome).await?;
-        Ok(exchanged?)
+        Ok(answer?)
     }
 
     async fn intent(&self, intent: &Intent) -> Result<Option<Receipt>, AuditError> {

@@ -11,15 +11,17 @@ use agentkeys_core::{
     KeyRing, LocalSigner, SessionError, Sessions, SystemRandom, TokenLifetime,
 };
 use agentkeys_federation::{
-    AuditCode, AuditError, AuditRow, Broker, BrokerError, CredentialCache, CredentialRequest, DataClass,
-    ExchangeError, MemoryAudit, RevocationCheck, RevocationError, RoleSession, SOURCE_IDENTITY_CLAIM,
-    SessionDuration, SourceError, TAGS_CLAIM, TagsForm, Tenant, TenantError, TenantPolicy, verify_chain,
+    AttributedSession, AuditCode, AuditError, AuditId, AuditRow, AwsCredentials, BaseCredentials, Broker,
+    BrokerError, CredentialCache, CredentialRequest, DataClass, ExchangeError, MemoryAudit, RevocationCheck,
+    RevocationError, RoleSession, SOURCE_IDENTITY_CLAIM, SessionBroker, SessionDuration, SourceError,
+    SourceIdentity, TAGS_CLAIM, TagsForm, Tenant, TenantError, TenantPolicy, verify_chain,
 };
 use async_trait::async_trait;
 use serde_json::json;
 
+use crate::assume::{IN_TIME, answer, long_lived};
 use crate::audit::{memory, text};
-use crate::support::{Counting, Fault, Faulty, NOW, World, claims_of, settled};
+use crate::support::{Counting, Fault, Faulty, NOW, STS, World, claims_of, settled};
 
 const ROOT: &str = "arn:aws:eks:us-east-1:123456789012:cluster/demo";
 
@@ -440,6 +442,14 @@ fn r110_an_attributed_tenants_roles_are_its_own() {
         let refused = begin(policy("a")).with_tenant(unnamed.clone(), attributed).err();
         assert_eq!(refused, Some(TenantError::Nameless));
     }
+    let unattributed = begin(policy("a")).with_tenant(zeta.clone(), policy("b").with_session_role(role("s")));
+    assert_eq!(unattributed.err(), Some(TenantError::Unattributed));
+    for (acme, other) in [
+        (policy("a").with_session_role(role("s")).attributed(), policy("s")),
+        (policy("s"), policy("b").with_session_role(role("s")).attributed()),
+    ] {
+        assert_eq!(begin(acme).with_tenant(zeta.clone(), other).err(), Some(TenantError::SharedRole));
+    }
     assert_eq!(TenantError::Nameless.kind(), ErrorKind::Misconfigured);
 }
 
@@ -577,12 +587,106 @@ async fn w74_r41_what_is_kept_is_renewed_in_time_and_ends_with_the_identity() {
     assert_eq!((refused.code(), house.sts.calls()), ("source_identity_expired", 4));
 }
 
+/// A tenant with a session role, and what the STS answers to the next assumption.
+fn with_session_role(assumed: &str, source_identity: &str) -> (House, SessionBroker, BaseCredentials) {
+    let policy = TenantPolicy::new()
+        .with_role(DataClass::Memory, role("acme-memory"))
+        .with_session_role(role("acme-session"))
+        .attributed();
+    let house = House::of(policy);
+    let http = house.world.http.clone();
+    // the first id that the broker draws
+    let id = AuditId::generate(&*SeededRandom::new(1 << 40)).unwrap();
+    let source_identity = SourceIdentity::verbatim(source_identity).or_else(|_| {
+        SourceIdentity::decode(source_identity).and_then(|(t, s)| SourceIdentity::agent(&t, &s))
+    });
+    let session = AttributedSession::new(role(assumed), id, source_identity.unwrap());
+    http.answer(STS, 200, answer(&session, IN_TIME));
+    let sessions =
+        SessionBroker::new("us-east-1".parse().unwrap(), http).with_clock(house.world.clock.clone());
+    (house, sessions, long_lived())
+}
+
+#[tokio::test(start_paused = true)]
+async fn r98_r110_an_assumed_session_is_the_tenants_own_and_has_its_rows() {
+    for (exchanged, path) in [(false, "legacy_assume_role"), (true, "oidc_jwt+sts+assume_role")] {
+        let (house, sessions, mut base) = with_session_role("acme-session", "agent+acme+blue");
+        if exchanged {
+            base = crate::assume::exchanged();
+        }
+        let credentials = house.broker.assume(&blue(), &sessions, &base).await.unwrap();
+        assert_eq!(credentials.source_identity().map(SourceIdentity::as_str), Some("agent+acme+blue"));
+        assert_eq!(house.events(), ["intent", "outcome"]);
+        let rows = house.rows();
+        let columns = ["path", "role_arn", "source_identity", "agent"].map(|column| text(&rows[0], column));
+        let role = "arn:aws:iam::123456789012:role/acme-session";
+        assert_eq!(columns, [Some(path), Some(role), Some("agent+acme+blue"), Some("blue")]);
+        assert_eq!(text(&rows[0], "id"), text(&rows[0], "session_name"));
+        assert_eq!((text(&rows[1], "outcome"), house.sts.calls()), (Some("issued"), 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn w56_r109_nobody_assumes_without_a_row_a_session_role_or_an_answer_that_fits() {
+    for at in [&["intent"], &["outcome"]] {
+        let (house, sessions, base) = with_session_role("acme-session", "agent+acme+blue");
+        house.sink.set(Fault::Fails, at);
+        let refused = house.broker.assume(&blue(), &sessions, &base).await.unwrap_err();
+        assert!(matches!(refused, BrokerError::Source(SourceError::Audit(_))), "{refused:?}");
+        assert_eq!(house.world.http.requests().len(), usize::from(at[0] == "outcome"));
+    }
+    // what is refused before the STS is asked
+    let (house, sessions, base) = with_session_role("acme-session", "agent+acme+blue");
+    let platform = Assurance::PlatformAttested;
+    let long = agent(ROOT, Some("acme"), &"a".repeat(60), platform);
+    let stranger = agent(ROOT, Some("zeta"), "blue", platform);
+    house.revokes.0.store(true, Ordering::SeqCst);
+    for (who, code) in
+        [(blue(), "source_revoked"), (long, "attribution_impossible"), (stranger, "tenant_unknown")]
+    {
+        let refused = house.broker.assume(&who, &sessions, &base).await.unwrap_err();
+        assert_eq!(refused.code(), code);
+        let row = house.last(["event", "code", "path", "subject"]);
+        assert_eq!(row, said(["refusal", code, "legacy_assume_role", who.subject().as_str()]));
+    }
+    let plain = House::of(TenantPolicy::new().with_role(DataClass::Memory, role("acme-memory")).attributed());
+    let refused = plain.broker.assume(&blue(), &sessions, &base).await.unwrap_err();
+    assert_eq!((refused.code(), refused.kind()), ("session_role_none", ErrorKind::Denied));
+    assert_eq!(house.world.http.requests().len(), 0);
+
+    // what the STS answers for another role or agent
+    for (assumed, source_identity) in
+        [("acme-memory", "agent+acme+blue"), ("acme-session", "agent+acme+red"), ("acme-session", "blue")]
+    {
+        let (house, sessions, base) = with_session_role(assumed, source_identity);
+        let refused = house.broker.assume(&blue(), &sessions, &base).await.unwrap_err();
+        assert_eq!((refused.wire_name(), refused.wire_status()), ("sts_error", 502));
+        assert_eq!(
+            house.last(["event", "outcome", "code", "path"])[..3],
+            said(["outcome", "failed", "sts_answer"])
+        );
+        assert_eq!(house.events(), ["intent", "outcome"]);
+    }
+    // the base session is somebody else's already
+    let (house, sessions, _) = with_session_role("acme-session", "agent+acme+blue");
+    let red = SourceIdentity::agent("acme", "red").unwrap();
+    let theirs = AwsCredentials::new("ASIABASE", "s".into(), "t".into(), NOW.plus(HALF_AN_HOUR));
+    let base = BaseCredentials::exchanged(theirs.with_source_identity(red));
+    let refused = house.broker.assume(&blue(), &sessions, &base).await.unwrap_err();
+    assert_eq!((refused.code(), refused.wire_status()), ("assume_source_identity_fixed", 403));
+    assert_eq!(
+        (house.events(), house.world.http.requests().len()),
+        (vec!["intent".to_owned(), "outcome".to_owned()], 0)
+    );
+}
+
 #[test]
 fn w61_every_code_of_a_refusal_is_one_that_a_row_takes() {
     for error in [
         BrokerError::ClassNotAllowed,
         BrokerError::UnknownTenant,
         BrokerError::NoSessions,
+        BrokerError::NoSessionRole,
         AuditError::Slow.into(),
         AttestError::UnknownKind.into(),
         SourceError::Busy.into(),

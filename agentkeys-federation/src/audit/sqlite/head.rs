@@ -1,6 +1,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
+use std::time::Duration;
 
 use super::AuditStoreError;
 use crate::audit::chain::{ChainError, ChainHead};
@@ -54,11 +55,17 @@ fn read(file: &mut File) -> Result<ChainHead, AuditStoreError> {
     Ok(line.trim_end_matches(' ').parse::<ChainHead>()?)
 }
 
+/// A process that this one is just starting has all of its files until it becomes another program, and with
+/// them a lock that was let go here: it is waited for.
 fn lock(file: &File) -> Result<(), AuditStoreError> {
-    file.try_lock().map_err(|error| match error {
-        TryLockError::WouldBlock => AuditStoreError::Locked,
-        TryLockError::Error(error) => AuditStoreError::Io(error),
-    })
+    for _ in 0..LOCK_TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::Error(error)) => return Err(AuditStoreError::Io(error)),
+        }
+    }
+    Err(AuditStoreError::Locked)
 }
 
 /// A new file that is its owner's alone.
@@ -86,6 +93,10 @@ pub(super) fn check_private(file: &File) -> Result<(), AuditStoreError> {
 
 /// `ak-audit-1`, the longest count, 64 digits and the spaces between them.
 const WIDTH: usize = 128;
+
+/// Half a second together.
+const LOCK_TRIES: u32 = 50;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// So many rows may be without a durable head.
 const SYNC_EVERY: u64 = 1024;
