@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
@@ -104,7 +105,7 @@ impl FromStr for Assurance {
 /// `<kind>/<root>/<tenant, empty where there is none>/<agent>`; in the root every byte but
 /// `A-Z a-z 0-9 . _ - :` is `%HH`. It is a minted token's `sub`, and the same on every verifying side.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Subject(String);
+pub struct Subject(Arc<str>);
 
 impl Subject {
     fn new(kind: &EvidenceKind, root: &TrustRoot, tenant: Option<&TenantId>, agent: &AgentId) -> Self {
@@ -121,7 +122,7 @@ impl Subject {
             }
         }
         text.extend(["/", tenant, "/", agent]);
-        Self(text)
+        Self(text.into())
     }
 
     /// The text.
@@ -158,6 +159,7 @@ pub struct AttestedIdentity {
     attested_at: Timestamp,
     not_after: Timestamp,
     facts: BTreeMap<String, String>,
+    subject: Subject,
 }
 
 impl AttestedIdentity {
@@ -181,13 +183,24 @@ impl AttestedIdentity {
             return Err(IdentityError::Expired);
         }
         let not_after = evidence_expires_at.min(attested_at.plus(MAX_IDENTITY_AGE));
-        let (tenant, instance, facts) = (None, None, BTreeMap::new());
-        Ok(Self { kind, trust_root, tenant, agent, instance, assurance, attested_at, not_after, facts })
+        Ok(Self {
+            subject: Subject::new(&kind, &trust_root, None, &agent),
+            kind,
+            trust_root,
+            tenant: None,
+            agent,
+            instance: None,
+            assurance,
+            attested_at,
+            not_after,
+            facts: BTreeMap::new(),
+        })
     }
 
     /// With the tenant that the evidence names.
     #[must_use]
     pub fn with_tenant(mut self, tenant: TenantId) -> Self {
+        self.subject = Subject::new(&self.kind, &self.trust_root, Some(&tenant), &self.agent);
         self.tenant = Some(tenant);
         self
     }
@@ -286,7 +299,7 @@ impl AttestedIdentity {
     /// The one text for this agent.
     #[must_use]
     pub fn subject(&self) -> Subject {
-        Subject::new(&self.kind, &self.trust_root, self.tenant.as_ref(), &self.agent)
+        self.subject.clone()
     }
 }
 

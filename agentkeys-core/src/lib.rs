@@ -94,7 +94,7 @@ pub use replay::{
     CHALLENGE_LIFETIME, Challenge, Challenges, MAX_CHALLENGE, MemoryReplayGuard, ReplayError, ReplayGuard,
     UseId,
 };
-pub use secret::Secret;
+pub use secret::{Secret, Wipe};
 pub use session::{SESSION_AUDIENCE, SESSION_TYPE, SessionError, Sessions};
 pub use signer::{LocalSigner, SignError, TokenSigner};
 pub use spiffe::{SpiffeId, SpiffeIdError, TrustDomain};
