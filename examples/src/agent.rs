@@ -4,12 +4,12 @@ use agentkeys_attest::aws_stsweb::StsWebSource;
 use agentkeys_attest::spire::{SpireSource, WorkloadSocket};
 use agentkeys_core::{AttestedIdentity, Evidence, EvidenceSource as _, Token};
 use agentkeys_federation::{
-    ActorOmni, AwsCredentials, CredentialSource, Exchanger as _, RoleSession, SessionTags,
+    ActorOmni, AwsCredentials, CredentialSource, DataClass, Exchanger as _, RoleSession, SessionTags,
 };
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_s3::Client as S3;
 
-use crate::demo::{AUDIENCE, DataClass, Demo, REGION};
+use crate::demo::{AUDIENCE, CLASSES, Demo, REGION, own_prefix};
 use crate::{Failure, Report};
 
 /// An agent that has proved itself and holds credentials of every class's role.
@@ -42,7 +42,7 @@ impl Agent {
     ) -> Result<Self, Failure> {
         let identity = attest(demo, platform, name, report).await?;
         let mut credentials = Vec::new();
-        for class in DataClass::ALL {
+        for class in CLASSES {
             credentials.push(credentials_of(demo, name, &identity, class, report).await?);
         }
         Ok(Self { name: name.to_owned(), identity, credentials })
@@ -69,11 +69,7 @@ impl Agent {
     /// Where its objects of a class are.
     #[must_use]
     pub fn prefix(&self, class: DataClass) -> String {
-        format!(
-            "bots/{}/{}/",
-            ActorOmni::of(&self.identity),
-            agentkeys_federation::DataClass::from(class).prefix()
-        )
+        own_prefix(&self.identity, class)
     }
 }
 

@@ -6,12 +6,12 @@ use agentkeys_core::{
     AttestedIdentity, Audience, Evidence, EvidenceSource as _, ExtraClaims, Issuer, KeyRing, LocalSigner,
     MintRequest, Minter, SystemRandom,
 };
-use agentkeys_federation::{RoleArn, RoleSession, SessionTags, TAGS_CLAIM};
+use agentkeys_federation::{DataClass, RoleArn, RoleSession, SessionTags, TAGS_CLAIM};
 use agentkeys_local_aws::{SessionCredentials, Tags};
 use aws_sdk_sts::error::ProvideErrorMetadata as _;
 use aws_sdk_sts::types::Tag;
 
-use crate::demo::{AUDIENCE, CLUSTER, DataClass, Demo, NAMESPACE, OTHER_AUDIENCE, SERVICE_ACCOUNT};
+use crate::demo::{AUDIENCE, CLUSTER, Demo, NAMESPACE, OTHER_AUDIENCE, SERVICE_ACCOUNT};
 use crate::{Agent, Failure, Report};
 
 /// Everything that somebody would try first, with clients that are not ours; each must be refused, with

@@ -7,10 +7,10 @@ use agentkeys_attest::aws_sts::{AwsStsAttestor, AwsStsPins, AwsStsSource, StsRol
 use agentkeys_attest::aws_stsweb::{StsWebAttestor, StsWebPins};
 use agentkeys_attest::spire::{SpireAttestor, SpireBundles, SpirePins, WorkloadSocket};
 use agentkeys_core::{
-    Attestors, Audience, HttpSettings, Issuer, KeyRing, LocalSigner, MemoryReplayGuard, Minter,
-    ReqwestClient, SystemClock, SystemRandom, TrustDomain, TrustStore,
+    AttestedIdentity, Attestors, Audience, HttpSettings, Issuer, KeyRing, LocalSigner, MemoryReplayGuard,
+    Minter, ReqwestClient, SystemClock, SystemRandom, TrustDomain, TrustStore,
 };
-use agentkeys_federation::{AwsExchanger, RoleArn};
+use agentkeys_federation::{ActorOmni, AwsExchanger, DataClass, RoleArn};
 use agentkeys_local_aws::policy::{IdentityPolicy, ResourcePolicy, TrustPolicy};
 use agentkeys_local_aws::{Bucket, LocalAws, Role, SessionCredentials, State, Tags};
 use aws_credential_types::Credentials;
@@ -23,51 +23,35 @@ use crate::policies::{bucket_policy, careless_pod_policy, pod_role, trust_policy
 use crate::spire::{SPIRE_SUBJECTS, TEMPLATE, TRUST_DOMAIN};
 use crate::{Failure, Report};
 
-/// The classes of data: each has a role and a bucket of its own (R57, R58).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum DataClass {
-    /// What an agent works on.
-    Data,
-    /// What it must keep to itself.
-    Vault,
-    /// What it remembers.
-    Memory,
+/// The classes of data that are shown: each has a role and a bucket of its own (R57, R58).
+pub const CLASSES: [DataClass; 3] = [DataClass::Data, DataClass::Vault, DataClass::Memory];
+
+/// The bucket of a class.
+#[must_use]
+pub fn bucket(class: DataClass) -> String {
+    format!("agentkeys-{class}")
 }
 
-impl DataClass {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Data, Self::Vault, Self::Memory];
+/// The name of a class's role.
+#[must_use]
+pub fn role_name(class: DataClass) -> String {
+    format!("agentkeys-{class}-role")
+}
 
-    /// Its name in roles, buckets and prefixes.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Data => "data",
-            Self::Vault => "vault",
-            Self::Memory => "memory",
-        }
+/// Another of the classes, for looking over the fence.
+#[must_use]
+pub const fn next(class: DataClass) -> DataClass {
+    match class {
+        DataClass::Data => DataClass::Vault,
+        DataClass::Vault => DataClass::Memory,
+        _ => DataClass::Data,
     }
+}
 
-    /// Its bucket.
-    #[must_use]
-    pub fn bucket(self) -> String {
-        format!("agentkeys-{}", self.as_str())
-    }
-
-    /// Another class, for looking over the fence.
-    #[must_use]
-    pub const fn other(self) -> Self {
-        match self {
-            Self::Data => Self::Vault,
-            Self::Vault => Self::Memory,
-            Self::Memory => Self::Data,
-        }
-    }
-
-    pub(crate) fn role_name(self) -> String {
-        format!("agentkeys-{}-role", self.as_str())
-    }
+/// Where an agent's objects of a class are (R53).
+#[must_use]
+pub fn own_prefix(agent: &AttestedIdentity, class: DataClass) -> String {
+    format!("bots/{}/{}/", ActorOmni::of(agent), class.prefix())
 }
 
 /// A small world on loopback: an STS and S3, an issuer, and what links them.
@@ -104,11 +88,11 @@ impl Demo {
         let http = Arc::new(ReqwestClient::new(HttpSettings::new(TrustStore::nobody()))?);
 
         aws.register_provider(issuer.issuer().as_str().parse()?, ["sts.amazonaws.com", OTHER_AUDIENCE]);
-        for class in DataClass::ALL {
+        for class in CLASSES {
             let trust = trust_policy(issuer.issuer(), &SUBJECTS)?.to_string();
-            let role = aws.put_role(Role::new(class.role_name().parse()?, TrustPolicy::parse(&trust)?));
-            let policy = bucket_policy(class, &class.bucket(), &role)?.to_string();
-            aws.put_bucket(&Bucket::new(class.bucket().parse()?, Some(ResourcePolicy::parse(&policy)?)));
+            let role = aws.put_role(Role::new(role_name(class).parse()?, TrustPolicy::parse(&trust)?));
+            let policy = bucket_policy(class, &bucket(class), &role)?.to_string();
+            aws.put_bucket(&Bucket::new(bucket(class).parse()?, Some(ResourcePolicy::parse(&policy)?)));
         }
         let generated = pod_role(AUDIENCE)?;
         let pod_trust = TrustPolicy::parse(&generated.trust_policy().to_string())?;
@@ -158,7 +142,7 @@ impl Demo {
     /// # Errors
     /// Never: the name is well formed.
     pub fn role(&self, class: DataClass) -> Result<RoleArn, Failure> {
-        Ok(format!("arn:aws:iam::{ACCOUNT}:role/{}", class.role_name()).parse()?)
+        Ok(format!("arn:aws:iam::{ACCOUNT}:role/{}", role_name(class)).parse()?)
     }
 
     /// Says what there is.

@@ -1,3 +1,4 @@
+use agentkeys_federation::DataClass;
 use agentkeys_local_aws::Tags;
 use aws_sdk_s3::Client as S3;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
@@ -5,7 +6,7 @@ use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_sts::config::http::HttpResponse;
 
 use crate::agent::s3;
-use crate::demo::{DataClass, Demo};
+use crate::demo::{CLASSES, Demo, bucket, next, role_name};
 use crate::report::Cell;
 use crate::{Agent, Failure, Report};
 
@@ -14,7 +15,7 @@ use crate::{Agent, Failure, Report};
 pub(crate) async fn fill_matrix(demo: &Demo, agents: &[Agent], report: &mut Report) -> Result<(), Failure> {
     let [first, ..] = agents else { return Err("no agent was started".into()) };
     let mut objects = Vec::new();
-    for class in DataClass::ALL {
+    for class in CLASSES {
         let own = agents.iter().map(|agent| agent.prefix(class));
         objects.extend(own.chain([String::new()]).map(|prefix| Place { class, prefix }));
     }
@@ -30,7 +31,7 @@ pub(crate) async fn fill_matrix(demo: &Demo, agents: &[Agent], report: &mut Repo
             let targets = [
                 ("own prefix", own(class), "allowed"),
                 ("other agent's prefix", Place { class, prefix: other.prefix(class) }, "denied"),
-                ("other class's bucket", own(class.other()), "denied"),
+                ("other class's bucket", own(next(class)), "denied"),
                 ("no prefix", Place { class, prefix: String::new() }, "denied"),
             ];
             for (target, place, expected) in targets {
@@ -40,8 +41,8 @@ pub(crate) async fn fill_matrix(demo: &Demo, agents: &[Agent], report: &mut Repo
     }
 
     // what tags are for: a session of the same role without them. Pod Identity's way in asks no trust policy.
-    for class in DataClass::ALL {
-        let role = class.role_name().parse()?;
+    for class in CLASSES {
+        let role = role_name(class).parse()?;
         let hour = std::time::Duration::from_secs(900);
         let session = demo.aws.workload_session(&role, &"untagged".parse()?, Tags::default(), hour)?;
         let client = s3(&demo.sdk(&session));
@@ -70,7 +71,7 @@ struct Place {
 
 impl Place {
     fn bucket(&self) -> Result<agentkeys_local_aws::names::BucketName, Failure> {
-        Ok(self.class.bucket().parse()?)
+        Ok(bucket(self.class).parse()?)
     }
 
     fn key(&self) -> String {
@@ -89,7 +90,7 @@ async fn try_all(
     expected: &'static str,
     report: &mut Report,
 ) -> Result<(), Failure> {
-    let (bucket, key) = (place.class.bucket(), place.key());
+    let (bucket, key) = (bucket(place.class), place.key());
     let prefix = Some(place.prefix.clone()).filter(|prefix| !prefix.is_empty());
     let list = s3.list_objects_v2().bucket(&bucket).set_prefix(prefix).send().await;
     let listed = match list {

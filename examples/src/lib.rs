@@ -22,7 +22,7 @@ use std::error::Error;
 use agent::Platform;
 pub use agent::{Agent, Credentials};
 use agentkeys_attest::spire::WorkloadSocket;
-pub use demo::{DataClass, Demo};
+pub use demo::{CLASSES, Demo, bucket, next, own_prefix, role_name};
 pub use report::{Cell, Refusal, Report, Step};
 pub use serve::serve;
 pub use spire::{SpireDemo, SpireServer};

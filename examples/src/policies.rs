@@ -2,21 +2,11 @@
 //! a bucket, comes from the generator of `agentkeys-federation`.
 
 use agentkeys_core::Issuer;
-use agentkeys_federation::{ClassAccess, OidcProvider, PodRole, PolicyDocument, WebIdentityTrust};
+use agentkeys_federation::{ClassAccess, DataClass, OidcProvider, PodRole, PolicyDocument, WebIdentityTrust};
 use serde_json::{Value, json};
 
 use crate::Failure;
-use crate::demo::{ACCOUNT, DataClass};
-
-impl From<DataClass> for agentkeys_federation::DataClass {
-    fn from(class: DataClass) -> Self {
-        match class {
-            DataClass::Data => Self::Data,
-            DataClass::Vault => Self::Vault,
-            DataClass::Memory => Self::Memory,
-        }
-    }
-}
+use crate::demo::ACCOUNT;
 
 /// The trust policy of a class's role: tokens of this issuer about these subjects.
 ///
@@ -37,7 +27,7 @@ pub fn trust_policy(issuer: &Issuer, subjects: &[&str]) -> Result<PolicyDocument
 /// # Errors
 /// Where the bucket's or the role's name is none.
 pub fn bucket_policy(class: DataClass, bucket: &str, role_arn: &str) -> Result<PolicyDocument, Failure> {
-    Ok(ClassAccess::new(class.into(), bucket.parse()?, role_arn.parse()?).bucket_policy())
+    Ok(ClassAccess::new(class, bucket.parse()?, role_arn.parse()?).bucket_policy())
 }
 
 /// The role that the pods have.

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use agentkeys_core::Token;
-use agentkeys_federation::{ActorOmni, RoleSession, SessionTags};
+use agentkeys_federation::{DataClass, RoleSession, SessionTags};
 
 use crate::agent::{Platform, attest};
-use crate::demo::{DataClass, Demo, REGION};
+use crate::demo::{Demo, REGION, bucket, own_prefix};
 use crate::{Failure, Report};
 
 /// Keeps the world up for unmodified SDKs until Ctrl-C: writes a token file for each agent into `folder`,
@@ -30,7 +30,7 @@ async fn keep_serving(demo: &Demo, folder: &Path, say: impl Fn(&str)) -> Result<
     for agent in agents {
         prefixes.push(renew(demo, folder, agent).await?);
     }
-    let bucket = DataClass::Memory.bucket();
+    let bucket = bucket(DataClass::Memory);
     for prefix in &prefixes {
         demo.aws.put_object(&bucket.parse()?, &format!("{prefix}note.txt"), "as it was")?;
     }
@@ -71,7 +71,7 @@ async fn renew(demo: &Demo, folder: &Path, agent: &str) -> Result<String, Failur
     let session = RoleSession::new(demo.role(DataClass::Memory)?).with_tags(SessionTags::of(&identity));
     let token: Token = demo.minter.mint(&identity, session.mint_request()?).await?;
     write(&token_file(folder, agent), token.expose())?;
-    Ok(format!("bots/{}/{}/", ActorOmni::of(&identity), DataClass::Memory.as_str()))
+    Ok(own_prefix(&identity, DataClass::Memory))
 }
 
 fn token_file(folder: &Path, agent: &str) -> PathBuf {

@@ -11,7 +11,7 @@ use agentkeys_core::{
     TrustStore,
 };
 use agentkeys_federation::{
-    ActorOmni, AwsCredentials, AwsExchanger, CredentialSource, Exchanger as _, RoleArn, RoleSession,
+    AwsCredentials, AwsExchanger, CredentialSource, DataClass, Exchanger as _, RoleArn, RoleSession,
     SessionTags,
 };
 use agentkeys_local_aws::policy::{ResourcePolicy, TrustPolicy};
@@ -24,7 +24,7 @@ use tokio::sync::watch;
 
 use crate::Failure;
 use crate::agent::{s3, timed};
-use crate::demo::{ACCOUNT, AUDIENCE, DataClass, REGION, sdk_at};
+use crate::demo::{ACCOUNT, AUDIENCE, REGION, bucket, own_prefix, role_name, sdk_at};
 use crate::issuer::IssuerServer;
 use crate::policies::{bucket_policy, trust_policy};
 
@@ -61,9 +61,9 @@ impl SpireDemo {
         aws.register_provider(issuer.issuer().as_str().parse()?, ["sts.amazonaws.com"]);
         let class = DataClass::Memory;
         let trust = trust_policy(issuer.issuer(), &[SPIRE_SUBJECTS])?.to_string();
-        let role = aws.put_role(Role::new(class.role_name().parse()?, TrustPolicy::parse(&trust)?));
-        let policy = bucket_policy(class, &class.bucket(), &role)?.to_string();
-        aws.put_bucket(&Bucket::new(class.bucket().parse()?, Some(ResourcePolicy::parse(&policy)?)));
+        let role = aws.put_role(Role::new(role_name(class).parse()?, TrustPolicy::parse(&trust)?));
+        let policy = bucket_policy(class, &bucket(class), &role)?.to_string();
+        aws.put_bucket(&Bucket::new(bucket(class).parse()?, Some(ResourcePolicy::parse(&policy)?)));
 
         let http = Arc::new(ReqwestClient::new(HttpSettings::new(TrustStore::nobody()))?);
         let minter = Minter::new(issuer.issuer().clone(), keys);
@@ -93,7 +93,7 @@ impl SpireDemo {
         let id = credentials.access_key_id().get(..8).unwrap_or_default();
         say(&step("4 credentials", &format!("{id}…, 15 min, {}", self.role), took));
 
-        let own = format!("bots/{}/memory/", ActorOmni::of(&identity));
+        let own = own_prefix(&identity, DataClass::Memory);
         let other = format!("bots/{}/memory/note.txt", "0".repeat(64));
         let (opened, took) = timed(self.open(identity, session, &own, &other)).await;
         opened?;
@@ -108,7 +108,7 @@ impl SpireDemo {
         own: &str,
         other: &str,
     ) -> Result<(), Failure> {
-        let bucket = DataClass::Memory.bucket();
+        let bucket = bucket(DataClass::Memory);
         self.aws.put_object(&bucket.parse()?, other, "not yours")?;
         let source = CredentialSource::new(self.minter.clone(), self.exchanger.clone(), identity, session);
         let s3 = s3(&sdk_at(self.aws.endpoint(), SharedCredentialsProvider::new(source)));
