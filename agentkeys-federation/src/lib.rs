@@ -59,9 +59,10 @@ pub use audit::{
 pub use aws::{
     AccountId, AwsExchanger, BucketName, ClassAccess, Finding, FindingCode, MAX_TAGS, OidcProvider,
     PACKED_WARNING, PackedSize, Partition, PodRole, PolicyDocument, PolicyError, Region, RoleArn, RoleError,
-    RoleSession, RoleSessionName, SOURCE_IDENTITY_CLAIM, SessionDuration, SessionRole, SessionTags,
-    SourceIdentity, SourceIdentityError, SourceIdentityPattern, SubjectPattern, TAG_ACTOR_OMNI,
-    TAG_DATA_CLASS, TAG_USER_WALLET, TAGS_CLAIM, TagError, TagsForm, Thumbprint, WebIdentityTrust, lint,
+    RoleSession, RoleSessionName, SOURCE_IDENTITY_CLAIM, SessionDuration, SessionRole, SessionTags, Severity,
+    SourceIdentity, SourceIdentityError, SourceIdentityPattern, Stack, StackNames, SubjectPattern,
+    TAG_ACTOR_OMNI, TAG_DATA_CLASS, TAG_USER_WALLET, TAGS_CLAIM, TagError, TagsForm, Thumbprint,
+    WebIdentityTrust, lint,
 };
 pub use credentials::AwsCredentials;
 pub use data_class::{DataClass, DataClassError};
