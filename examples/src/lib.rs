@@ -10,6 +10,7 @@
 mod agent;
 mod cheating;
 mod demo;
+mod deployment;
 mod isolation;
 mod issuer;
 pub mod policies;
@@ -23,6 +24,7 @@ use agent::Platform;
 pub use agent::{Agent, Credentials};
 use agentkeys_attest::spire::WorkloadSocket;
 pub use demo::{CLASSES, Demo, bucket, next, own_prefix, role_name};
+pub use deployment::{BucketDocuments, Deployment, Documents, ProviderDocuments, RoleDocuments};
 pub use report::{Cell, Refusal, Report, Step};
 pub use serve::serve;
 pub use spire::{SpireDemo, SpireServer};

@@ -8,6 +8,7 @@
 
 mod import_rows;
 mod policies;
+mod policy;
 mod quickstart;
 mod readme;
 mod rules;
