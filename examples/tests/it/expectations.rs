@@ -1,0 +1,69 @@
+//! The table of requests before the evaluator of local-aws; `examples/e2e/policies.sh` puts the same table
+//! before one that nobody here wrote.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use agentkeys_examples::Deployment;
+use serde_json::Value;
+
+/// The deployment of `examples/deployment.toml`, and its test stack.
+pub(crate) fn both_stacks() -> [Deployment; 2] {
+    let sample = include_str!("../../deployment.toml");
+    let test = sample
+        .replace("stack = \"production\"", "stack = \"test\"")
+        .replace("https://broker.example.org", "https://test.example.org");
+    assert_ne!(test, sample);
+    [sample, &test].map(|text| Deployment::parse(text, Path::new(".")).unwrap())
+}
+
+pub(crate) fn documents(deployment: &Deployment) -> Value {
+    serde_json::to_value(deployment.documents().unwrap()).unwrap()
+}
+
+#[test]
+fn r48_r53_r56_r58_r59_r104_r105_r115_l26_every_request_of_the_table_is_decided_as_it_must_be() {
+    for deployment in both_stacks() {
+        let (documents, table) = (documents(&deployment), deployment.expectations());
+        for row in &table {
+            let document = documents.pointer(&row.document).unwrap();
+            assert_eq!(row.decide(document).unwrap(), row.allowed, "{row:?}");
+        }
+        let named: BTreeSet<_> = table.iter().map(|row| row.document.as_str()).collect();
+        // 4 roles that tokens open and 1 that EKS does, each with both of its policies; the session role; 3 buckets
+        assert_eq!(named.len(), 2 * 5 + 1 + 3);
+        for document in named {
+            let of = |allowed| {
+                table.iter().filter(|row| row.document == document && row.allowed == allowed).count()
+            };
+            assert!(of(true) >= 1 && of(false) >= 5, "{document}");
+        }
+    }
+}
+
+#[test]
+fn r51_nothing_of_one_stack_opens_anything_of_the_other() {
+    let [production, test] = both_stacks();
+    for (asks, owns) in [(&production, &test), (&test, &production)] {
+        let documents = documents(owns);
+        let pointers: BTreeSet<_> = owns.expectations().into_iter().map(|row| row.document).collect();
+        let mut asked = 0;
+        // whatever one stack allows, asked of every document of the other
+        for row in asks.expectations().into_iter().filter(|row| row.allowed) {
+            for pointer in pointers
+                .iter()
+                .filter(|pointer| pointer.rsplit('/').next() == row.document.rsplit('/').next())
+            {
+                // who is named in nobody's documents: EKS is the same service for both
+                if pointer.contains("pods") {
+                    continue;
+                }
+                let mut row = row.clone();
+                row.document.clone_from(pointer);
+                assert!(!row.decide(documents.pointer(pointer).unwrap()).unwrap(), "{row:?}");
+                asked += 1;
+            }
+        }
+        assert!(asked > 50, "{asked}");
+    }
+}
