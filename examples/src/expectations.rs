@@ -28,8 +28,8 @@ pub struct Expectation {
     pub action: String,
     /// Of what.
     pub resource: String,
-    /// The keys of the request.
-    pub context: BTreeMap<String, String>,
+    /// The keys of the request, each with its values.
+    pub context: BTreeMap<String, Vec<String>>,
     /// Whether it must be allowed.
     pub allowed: bool,
 }
@@ -51,11 +51,11 @@ impl Expectation {
     /// Whether the document allows it, by the evaluator of local-aws.
     ///
     /// # Errors
-    /// Where that does not take it for a policy of its kind.
-    pub fn decide(&self, document: &Value) -> Result<bool, Failure> {
+    /// Never: its principal is well formed.
+    pub fn decide(&self, document: &Document) -> Result<bool, Failure> {
         let mut context = Context::new();
-        for (key, value) in &self.context {
-            context.insert(key, [value.clone()]);
+        for (key, values) in &self.context {
+            context.insert(key, values.iter().cloned());
         }
         let principal = match &self.principal {
             Asker::Federated(arn) => Principal::Federated(arn.clone()),
@@ -68,13 +68,39 @@ impl Expectation {
         };
         let (action, resource) = (self.action.clone(), self.resource.clone());
         let request = Request { principal, action, resource, context };
-        let text = document.to_string();
-        let decision = match self.document.rsplit('/').next() {
-            Some("trust_policy") => evaluate_trust(&TrustPolicy::parse(&text)?, &request),
-            Some("bucket_policy") => evaluate_resource(&ResourcePolicy::parse(&text)?, &request),
-            _ => evaluate_identity(&[IdentityPolicy::parse(&text)?], &request),
+        let decision = match document {
+            Document::Trust(policy) => evaluate_trust(policy, &request),
+            Document::Bucket(policy) => evaluate_resource(policy, &request),
+            Document::Role(policy) => evaluate_identity(std::slice::from_ref(policy), &request),
         };
         Ok(decision.is_allowed())
+    }
+}
+
+/// A document as local-aws reads it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Document {
+    /// A role's trust policy.
+    Trust(TrustPolicy),
+    /// A bucket's policy.
+    Bucket(ResourcePolicy),
+    /// A role's own policy.
+    Role(IdentityPolicy),
+}
+
+impl Document {
+    /// The document at `pointer`, whose last word is its kind.
+    ///
+    /// # Errors
+    /// Where it is no policy of that kind.
+    pub fn parse(pointer: &str, document: &Value) -> Result<Self, Failure> {
+        let text = document.to_string();
+        Ok(match pointer.rsplit('/').next() {
+            Some("trust_policy") => Self::Trust(TrustPolicy::parse(&text)?),
+            Some("bucket_policy") => Self::Bucket(ResourcePolicy::parse(&text)?),
+            _ => Self::Role(IdentityPolicy::parse(&text)?),
+        })
     }
 }
 
@@ -108,7 +134,7 @@ struct Table<'a> {
 }
 
 /// The keys of a request.
-type Keys = BTreeMap<String, String>;
+type Keys = BTreeMap<String, Vec<String>>;
 
 impl Table<'_> {
     #[expect(clippy::too_many_arguments, reason = "a row of the table is its seven columns")]
@@ -346,6 +372,8 @@ impl Table<'_> {
                 false,
             );
         }
+        let both = Keys::from([(key.to_owned(), vec![audience.to_string(), "sts.amazonaws.com".to_owned()])]);
+        self.put(&document, "a token for another audience as well", &pod, token, "*", &both, false);
         self.put(&document, "a token for nobody", &pod, token, "*", &none, false);
         for action in ["sts:TagGetWebIdentityToken", ASSUME_ROLE, "s3:GetObject"] {
             self.put(&document, "another action", &pod, action, "*", &good, false);
@@ -372,6 +400,12 @@ impl Table<'_> {
                         Some(&*format!("agent+{}2+7", tenant.name)),
                     ),
                     ("as somebody", source, Some("jane")),
+                    (
+                        "as somebody whose name holds the tenant's",
+                        source,
+                        Some(&*format!("jane+{}+7", tenant.name)),
+                    ),
+                    ("as somebody who begins alike", source, Some(&*format!("agents+{}+7", tenant.name))),
                     ("from an untagged session", &*tag, None),
                 ] {
                     let context = but(&good, key, value);
@@ -408,14 +442,14 @@ impl Table<'_> {
 }
 
 fn keys(all: &[(&str, &str)]) -> Keys {
-    all.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    all.iter().map(|(key, value)| ((*key).to_owned(), vec![(*value).to_owned()])).collect()
 }
 
 /// The keys without one, or with another value of it.
 fn but(all: &Keys, key: &str, value: Option<&str>) -> Keys {
     let mut all = all.clone();
     all.remove(key);
-    all.extend(value.map(|value| (key.to_owned(), value.to_owned())));
+    all.extend(value.map(|value| (key.to_owned(), vec![value.to_owned()])));
     all
 }
 

@@ -147,6 +147,7 @@ fn only_what_lets_nobody_in_is_a_warning() {
     assert_eq!(
         warnings,
         [
+            &FindingCode::WildcardArn,
             &FindingCode::TagSessionMissing,
             &FindingCode::SourceIdentityForbidden,
             &FindingCode::SourceIdentityNotAllowed,

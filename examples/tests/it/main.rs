@@ -10,6 +10,7 @@ mod expectations;
 mod import_rows;
 mod policies;
 mod policy;
+mod policy_mutants;
 mod quickstart;
 mod readme;
 mod rules;

@@ -6,7 +6,7 @@ mod trust;
 
 use std::fmt;
 
-use self::parse::{Document, Kind, Statement};
+use self::parse::{Document, Kind, Principals, Statement};
 
 /// Reads a policy document that somebody else wrote and says what is wrong with it, in the order of its
 /// statements. None is no proof that it is right: only that nothing on this list was found.
@@ -63,6 +63,9 @@ fn general(at: usize, statement: &Statement, found: &mut Findings) {
     {
         found.put(FindingCode::WholeAccount, Some(at));
     }
+    if statement.principals.as_ref().is_some_and(Principals::has_wildcard) {
+        found.put(FindingCode::WildcardPrincipal, Some(at));
+    }
     if statement.actions.negated {
         found.put(FindingCode::NotAction, Some(at));
     } else if statement.actions.patterns.iter().any(|action| action.contains(['*', '?'])) {
@@ -71,6 +74,10 @@ fn general(at: usize, statement: &Statement, found: &mut Findings) {
     if statement.resources.as_ref().is_some_and(|resources| resources.negated) {
         found.put(FindingCode::NotResource, Some(at));
     }
+    let arns = statement.resources.iter().flat_map(|resources| &resources.patterns);
+    if arns.into_iter().any(|arn| has_wildcard_head(arn)) {
+        found.put(FindingCode::WildcardArn, Some(at));
+    }
     let holds_when_missing = |test: &condition::Test| {
         test.holds_when_missing()
             && !statement.tests.iter().any(|other| other.key == test.key && other.requires())
@@ -78,6 +85,11 @@ fn general(at: usize, statement: &Statement, found: &mut Findings) {
     if statement.tests.iter().any(holds_when_missing) {
         found.put(FindingCode::HoldsWhenMissing, Some(at));
     }
+}
+
+/// Whether a wildcard stands before the resource's own part of an ARN.
+fn has_wildcard_head(arn: &str) -> bool {
+    arn != "*" && arn.splitn(6, ':').take(5).any(|part| part.contains(['*', '?']))
 }
 
 /// `123456789012` or `arn:aws:iam::123456789012:root`: every principal of the account that its own policies
@@ -195,15 +207,18 @@ codes! {
     UnknownOperator Error "unknown_operator" "What this condition operator asks is not known, so nothing is said about its key."
     AnyPrincipal Error "any_principal" "Everybody is a principal here."
     WholeAccount Error "whole_account" "Whoever in this account is allowed to by his own policies is a principal here."
+    WildcardPrincipal Error "wildcard_principal" "A wildcard is part of a principal's name: AWS refuses that, and others may take it for a pattern."
     NotAction Error "not_action" "NotAction allows every action that is not listed, those of the future too."
     WildcardAction Error "wildcard_action" "A wildcard allows more actions than are written."
     NotResource Error "not_resource" "NotResource opens everything that is not listed."
+    WildcardArn Warning "wildcard_arn" "A wildcard stands where an ARN has its partition, service, region or account."
     HoldsWhenMissing Error "holds_when_missing" "A test that a missing key satisfies (IfExists, ForAllValues, Not…) stands without one that requires the key."
     SeveralProviders Error "several_providers" "A role trusts exactly one identity provider."
     MixedPrincipals Error "mixed_principals" "A role that is entered by tokens has no AWS principal beside them."
     PodsShared Error "pods_shared" "Beside EKS somebody else may start and tag the pods' sessions, and so name himself after any pod."
     AudienceOpen Error "audience_open" "Tokens for any audience of the provider are taken."
     SubjectOpen Error "subject_open" "Tokens about any subject of the provider are taken."
+    SubjectRootOpen Error "subject_root_open" "A wildcard stands in the kind or the root of a subject: any attestor, or any of its platforms, vouches for it."
     RoleNotPinned Error "role_not_pinned" "Tokens are taken that do not name this role."
     TagNotTested Error "tag_not_tested" "A session without the agent's tag, or with an empty one, gets through."
     TagSessionMissing Warning "tag_session_missing" "Without sts:TagSession every token with tags is refused."
