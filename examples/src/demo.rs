@@ -7,36 +7,23 @@ use agentkeys_attest::aws_sts::{AwsStsAttestor, AwsStsPins, AwsStsSource, StsRol
 use agentkeys_attest::aws_stsweb::{StsWebAttestor, StsWebPins};
 use agentkeys_attest::spire::{SpireAttestor, SpireBundles, SpirePins, WorkloadSocket};
 use agentkeys_core::{
-    AttestedIdentity, Attestors, Audience, HttpSettings, Issuer, KeyRing, LocalSigner, MemoryReplayGuard,
-    Minter, ReqwestClient, SystemClock, SystemRandom, TrustDomain, TrustStore,
+    AttestedIdentity, Attestors, Audience, HttpSettings, Issuer, MemoryReplayGuard, ReqwestClient,
+    SystemClock, TrustDomain, TrustStore,
 };
-use agentkeys_federation::{ActorOmni, AwsExchanger, DataClass, RoleArn};
-use agentkeys_local_aws::policy::{IdentityPolicy, ResourcePolicy, TrustPolicy};
-use agentkeys_local_aws::{Bucket, LocalAws, Role, SessionCredentials, State, Tags};
+use agentkeys_federation::{ActorOmni, AwsExchanger, DataClass, PodRole, Stack};
+use agentkeys_local_aws::policy::{IdentityPolicy, TrustPolicy};
+use agentkeys_local_aws::{LocalAws, Role, SessionCredentials, State, Tags};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_types::SdkConfig;
 use aws_types::region::Region as SdkRegion;
+use serde_json::{Value, json};
 
-use crate::issuer::IssuerServer;
-use crate::policies::{bucket_policy, careless_pod_policy, pod_role, trust_policy};
 use crate::spire::{SPIRE_SUBJECTS, TEMPLATE, TRUST_DOMAIN};
-use crate::{Failure, Report};
+use crate::{Failure, Report, RunningStack};
 
 /// The classes of data that are shown: each has a role and a bucket of its own (R57, R58).
 pub const CLASSES: [DataClass; 3] = [DataClass::Data, DataClass::Vault, DataClass::Memory];
-
-/// The bucket of a class.
-#[must_use]
-pub fn bucket(class: DataClass) -> String {
-    format!("agentkeys-{class}")
-}
-
-/// The name of a class's role.
-#[must_use]
-pub fn role_name(class: DataClass) -> String {
-    format!("agentkeys-{class}-role")
-}
 
 /// Another of the classes, for looking over the fence.
 #[must_use]
@@ -59,14 +46,16 @@ pub fn own_prefix(agent: &AttestedIdentity, class: DataClass) -> String {
 pub struct Demo {
     pub(crate) aws: LocalAws,
     pub(crate) attestors: Attestors,
-    pub(crate) minter: Minter,
+    /// Where the agents work.
+    pub(crate) production: RunningStack,
+    /// Another issuer, with roles and buckets of its own.
+    pub(crate) test: RunningStack,
     pub(crate) exchanger: Arc<AwsExchanger>,
     pub(crate) spire: Option<WorkloadSocket>,
-    issuer: IssuerServer,
 }
 
 impl Demo {
-    /// Starts it: two servers on free ports of 127.0.0.1, new keys, nothing read from the machine.
+    /// Starts it: three servers on free ports of 127.0.0.1, new keys, nothing read from the machine.
     ///
     /// # Errors
     /// Where a port or randomness cannot be had.
@@ -81,20 +70,12 @@ impl Demo {
     /// As before.
     pub async fn beside(spire: Option<WorkloadSocket>) -> Result<Self, Failure> {
         let aws = LocalAws::start(State::new(ACCOUNT.parse()?, REGION.parse()?)).await?;
-        let (signer, _key_to_keep) = LocalSigner::generate(&SystemRandom::new())?;
-        let keys = KeyRing::new(Arc::new(signer));
-        let issuer = IssuerServer::start(&keys).await?;
+        let production = RunningStack::start(&aws, Stack::Production, &SUBJECTS, &CLASSES).await?;
+        let test = RunningStack::start(&aws, Stack::Test, &SUBJECTS, &CLASSES).await?;
         // everything is plain HTTP on loopback, so no certificate authority is trusted at all
         let http = Arc::new(ReqwestClient::new(HttpSettings::new(TrustStore::nobody()))?);
 
-        aws.register_provider(issuer.issuer().as_str().parse()?, ["sts.amazonaws.com", OTHER_AUDIENCE]);
-        for class in CLASSES {
-            let trust = trust_policy(issuer.issuer(), &SUBJECTS)?.to_string();
-            let role = aws.put_role(Role::new(role_name(class).parse()?, TrustPolicy::parse(&trust)?));
-            let policy = bucket_policy(class, &bucket(class), &role)?.to_string();
-            aws.put_bucket(&Bucket::new(bucket(class).parse()?, Some(ResourcePolicy::parse(&policy)?)));
-        }
-        let generated = pod_role(AUDIENCE)?;
+        let generated = PodRole::new(AUDIENCE.parse()?)?;
         let pod_trust = TrustPolicy::parse(&generated.trust_policy().to_string())?;
         let mut pods = Role::new(POD_ROLE.parse()?, pod_trust);
         for policy in [generated.role_policy().to_string(), careless_pod_policy().to_string()] {
@@ -132,25 +113,19 @@ impl Demo {
             let pins = SpirePins { trust_domain, audience: AUDIENCE.parse()?, template: TEMPLATE.parse()? };
             attestors = attestors.with(SpireAttestor::new(pins, Arc::new(keys))?)?;
         }
-        let minter = Minter::new(issuer.issuer().clone(), keys);
         let exchanger = Arc::new(AwsExchanger::with_endpoint(REGION.parse()?, http, aws.endpoint()));
-        Ok(Self { aws, attestors, minter, exchanger, spire, issuer })
-    }
-
-    /// The role of a class.
-    ///
-    /// # Errors
-    /// Never: the name is well formed.
-    pub fn role(&self, class: DataClass) -> Result<RoleArn, Failure> {
-        Ok(format!("arn:aws:iam::{ACCOUNT}:role/{}", role_name(class)).parse()?)
+        Ok(Self { aws, attestors, production, test, exchanger, spire })
     }
 
     /// Says what there is.
     pub(crate) fn introduce(&self, report: &mut Report) {
         let aws = format!("{}   an STS and S3 on this machine; nothing leaves it", self.aws.endpoint());
         report.step("", "local AWS", aws, Duration::ZERO);
-        let issuer = format!("{}   discovery and keys served, provider registered", self.issuer.issuer());
-        report.step("", "issuer", issuer, Duration::ZERO);
+        for (step, stack) in [("issuer", &self.production), ("test issuer", &self.test)] {
+            let issuer =
+                format!("{}   discovery and keys served, provider registered", stack.minter().issuer());
+            report.step("", step, issuer, Duration::ZERO);
+        }
     }
 
     /// What EKS Pod Identity gives an agent's pod: a session whose tags name the pod.
@@ -230,6 +205,13 @@ pub(crate) fn sdk_at(endpoint: &str, credentials: SharedCredentialsProvider) -> 
         .http_client(aws_smithy_http_client::Builder::new().build_http())
         .credentials_provider(credentials)
         .build()
+}
+
+/// What no pod should have, and the attempts to cheat need: the right to put tags of its own into a token.
+/// They end up in `request_tags`, which nobody reads.
+fn careless_pod_policy() -> Value {
+    let statement = json!({ "Effect": "Allow", "Action": "sts:TagGetWebIdentityToken", "Resource": "*" });
+    json!({ "Version": "2012-10-17", "Statement": [statement] })
 }
 
 pub(crate) const ACCOUNT: &str = "123456789012";

@@ -246,7 +246,6 @@ fn r118_every_mutation_of_every_generated_document_is_caught() {
                 }
             }
         }
-        println!("{}: {fates:?}", deployment.names().stack());
         assert!(missed.is_empty(), "{} mutations that nothing catches: {missed:#?}", missed.len());
         // each reason is needed, and the walker has walked
         assert_eq!(same.len(), 5, "{same:?}");
