@@ -8,6 +8,7 @@
 
 mod expectations;
 mod import_rows;
+mod layers;
 mod policies;
 mod policy;
 mod policy_mutants;
