@@ -258,8 +258,23 @@ fn r49_r60_lint_finds_what_is_wrong_and_says_so_with_its_status() {
 }
 
 #[test]
+fn the_table_says_what_must_become_of_each_request_and_what_local_aws_makes_of_it() {
+    let (status, table, errors) = said(&policy(&["table"]));
+    assert_eq!((status, errors.as_str()), (Some(0), ""));
+    let documents = documents("table", SAMPLE);
+    let rows: Vec<Value> = serde_json::from_str(&table).unwrap();
+    assert!(rows.len() >= 60, "{}", rows.len());
+    for row in rows {
+        assert_eq!(row["allowed"], row["local_aws"], "{row}");
+        assert!(documents.pointer(row["document"].as_str().unwrap()).is_some(), "{row}");
+    }
+}
+
+#[test]
 fn unknown_arguments_are_refused_with_the_usage() {
-    for arguments in [&["lint"][..], &["--config"], &["--confg", "x"], &["x"], &["--config", "a", "b"]] {
+    for arguments in
+        [&["lint"][..], &["--config"], &["--confg", "x"], &["x"], &["--config", "a", "b"], &["table", "x"]]
+    {
         let (status, documents, errors) = said(&policy(arguments));
         assert_eq!((status, documents.as_str()), (Some(2), ""), "{arguments:?}");
         assert!(errors.contains("usage:"), "{arguments:?}");
