@@ -26,7 +26,7 @@ pub use agent::{Agent, Credentials};
 use agentkeys_attest::spire::WorkloadSocket;
 pub use demo::{CLASSES, Demo, next, own_prefix};
 pub use deployment::{BucketDocuments, Deployment, Documents, ProviderDocuments, RoleDocuments};
-pub use expectations::{Asker, Document, Expectation};
+pub use expectations::{Asker, Document, Expectation, Keys};
 pub use report::{Cell, Refusal, Report, Step};
 pub use serve::serve;
 pub use spire::{SpireDemo, SpireServer};

@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn r84_names_are_whole_or_refused() {
+    fn r84_w78_names_are_whole_or_refused() {
         let of = names(Stack::Test, "agentkeys").unwrap();
         assert_eq!(of.stack(), Stack::Test);
         assert_eq!(
