@@ -234,6 +234,9 @@ fn r118_every_mutation_of_every_generated_document_is_caught() {
         let (mut missed, mut same) = (Vec::new(), BTreeSet::new());
         for pointer in pointers {
             let rows: Vec<_> = table.iter().filter(|row| row.document == pointer).collect();
+            let good = documents.pointer(pointer).unwrap().clone();
+            let good = Mutant { at: String::new(), what: "nothing".to_owned(), document: good };
+            assert_eq!(fate(pointer, &good, &rows), Fate::Missed, "{pointer}");
             for mutant in mutants(documents.pointer(pointer).unwrap()) {
                 let fate = fate(pointer, &mutant, &rows);
                 *fates.entry(fate).or_default() += 1;

@@ -96,9 +96,9 @@ impl Test {
         }
     }
 
-    /// Whether wildcards in its values are wildcards.
+    /// Whether what its patterns match passes.
     pub(super) fn is_like(&self) -> bool {
-        self.operator.is_some_and(|operator| operator.comparison == Comparison::Like)
+        self.operator.is_some_and(|operator| operator.comparison == Comparison::Like && !operator.negated)
     }
 
     /// Whether, of a key with several values, every one is looked at and only those pass that are written.
