@@ -73,7 +73,7 @@ impl Table<'_> {
             ]);
             self.put(document, "a good token", &ours, WEB_IDENTITY, arn, &token, true);
             self.put(document, "its tags", &ours, TAG_SESSION, arn, &token, true);
-            for action in [ASSUME_ROLE, SET_SOURCE_IDENTITY, "sts:AssumeRoleWithSAML"] {
+            for action in [ASSUME_ROLE, SET_SOURCE_IDENTITY, SAML] {
                 self.put(document, "another action", &ours, action, arn, &token, false);
             }
             for (what, key, value) in [
@@ -247,7 +247,7 @@ impl Table<'_> {
                 self.put(&document, what, &other, action, role.as_str(), &none, false);
             }
         }
-        for action in [SET_SOURCE_IDENTITY, WEB_IDENTITY] {
+        for action in [SET_SOURCE_IDENTITY, WEB_IDENTITY, SAML] {
             self.put(&document, "another action", &eks, action, role.as_str(), &none, false);
         }
 
@@ -271,7 +271,14 @@ impl Table<'_> {
         let both = Keys::from([(key.to_owned(), vec![audience.to_string(), "sts.amazonaws.com".to_owned()])]);
         self.put(&document, "a token for another audience as well", &pod, token, "*", &both, false);
         self.put(&document, "a token for nobody", &pod, token, "*", &none, false);
-        for action in ["sts:TagGetWebIdentityToken", ASSUME_ROLE, "s3:GetObject"] {
+        for action in [
+            "sts:TagGetWebIdentityToken",
+            ASSUME_ROLE,
+            SAML,
+            TAG_SESSION,
+            SET_SOURCE_IDENTITY,
+            "s3:GetObject",
+        ] {
             self.put(&document, "another action", &pod, action, "*", &good, false);
         }
     }
@@ -308,7 +315,7 @@ impl Table<'_> {
                     self.put(document, what, &runtime, action, session, &context, false);
                 }
             }
-            for action in [WEB_IDENTITY, "sts:AssumeRoleWithSAML", "sts:GetFederationToken"] {
+            for action in [WEB_IDENTITY, SAML, "sts:GetFederationToken"] {
                 self.put(document, "another action", &runtime, action, session, &good, false);
             }
         }
@@ -378,6 +385,7 @@ const OMNI: &str = "9c1e9c1e9c1e9c1e9c1e9c1e9c1e9c1e9c1e9c1e9c1e9c1e9c1e9c1e9c1e
 const OTHER: &str = "0000000000000000000000000000000000000000000000000000000000000001";
 const WEB_IDENTITY: &str = "sts:AssumeRoleWithWebIdentity";
 const ASSUME_ROLE: &str = "sts:AssumeRole";
+const SAML: &str = "sts:AssumeRoleWithSAML";
 const TAG_SESSION: &str = "sts:TagSession";
 const SET_SOURCE_IDENTITY: &str = "sts:SetSourceIdentity";
 const ROLE_PIN: &str = "sts:RoleAuthorizedByIdp";
