@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn r84_r110_no_two_things_of_an_account_share_a_name() {
+    fn r84_no_two_things_of_an_account_share_a_name() {
         let deployments = [(Stack::Production, "agentkeys"), (Stack::Test, "agentkeys"), (Stack::Test, "ag")];
         let every: Vec<_> = deployments
             .iter()
