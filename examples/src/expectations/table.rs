@@ -127,7 +127,7 @@ impl Table<'_> {
     fn access(&mut self, document: &str, class: DataClass) {
         let names = self.deployment.names();
         let role = Asker::Role(names.role(class).to_string());
-        let (bucket, word) = (bucket_arn(names.bucket(class).as_str()), class.prefix());
+        let (bucket, word) = (bucket_arn(names.role(class), names.bucket(class).as_str()), class.prefix());
         let own = format!("bots/{OMNI}/{word}/");
         let tag = format!("aws:PrincipalTag/{TAG_ACTOR_OMNI}");
         let tagged = keys(&[(&tag, OMNI)]);
@@ -195,7 +195,7 @@ impl Table<'_> {
         let classes = self.deployment.classes().iter().filter(|other| **other != class);
         others.extend(classes.map(|other| ("another class's bucket", names.bucket(*other).to_string())));
         for (what, other) in others {
-            let bucket = bucket_arn(&other);
+            let bucket = bucket_arn(names.role(class), &other);
             for action in OBJECT_ACTIONS {
                 let object = format!("{bucket}/{own}n");
                 self.put(document, what, &role, action, &object, &tagged, false);
@@ -207,7 +207,7 @@ impl Table<'_> {
     /// Who is not the bucket's role (R58): whatever tags he has.
     fn strangers(&mut self, document: &str, class: DataClass) {
         let names = self.deployment.names();
-        let (bucket, word) = (bucket_arn(names.bucket(class).as_str()), class.prefix());
+        let (bucket, word) = (bucket_arn(names.role(class), names.bucket(class).as_str()), class.prefix());
         let own = format!("bots/{OMNI}/{word}/");
         let tag = format!("aws:PrincipalTag/{TAG_ACTOR_OMNI}");
         let role = names.role(class);
@@ -356,8 +356,9 @@ fn but(all: &Keys, key: &str, value: Option<&str>) -> Keys {
     all
 }
 
-fn bucket_arn(bucket: &str) -> String {
-    format!("arn:aws:s3:::{bucket}")
+/// The ARN of a bucket in this role's partition.
+fn bucket_arn(role: &RoleArn, bucket: &str) -> String {
+    format!("arn:{}:s3:::{bucket}", role.partition())
 }
 
 const fn other_class(class: DataClass) -> DataClass {

@@ -41,6 +41,26 @@ fn r48_r53_r56_r58_r59_r104_r105_r115_l26_every_request_of_the_table_is_decided_
     }
 }
 
+/// Nothing of the table is true for the sample alone.
+#[test]
+fn the_table_fits_any_deployment() {
+    let sample = include_str!("../../deployment.toml");
+    let other = sample
+        .replace("partition = \"aws\"", "partition = \"aws-cn\"")
+        .replace("name = \"agentkeys\"", "name = \"other\"")
+        .replace("123456789012", "210987654321")
+        .replace("[\"data\", \"vault\", \"memory\"]", "[\"config\"]")
+        .replace("https://broker.example.org", "https://issuer.example.com/path/")
+        .replace("spiffe-svid/spiffe:%2F%2Fexample.org/acme/*", "oidc/https:%2F%2Fi.example/*/*");
+    let deployment = Deployment::parse(&other, Path::new(".")).unwrap();
+    let (documents, table) = (documents(&deployment), deployment.expectations());
+    assert!(table.len() > 200 && !documents.to_string().contains("arn:aws:iam"));
+    for row in &table {
+        let document = Document::parse(&row.document, documents.pointer(&row.document).unwrap()).unwrap();
+        assert_eq!(row.decide(&document).unwrap(), row.allowed, "{row:?}");
+    }
+}
+
 #[test]
 fn r51_nothing_of_one_stack_opens_anything_of_the_other() {
     let [production, test] = both_stacks();
