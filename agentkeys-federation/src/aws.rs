@@ -15,7 +15,7 @@ pub use assume_role::{AssumeError, AttributedSession, BaseCredentials, SessionBr
 pub use exchange::AwsExchanger;
 pub use policy::{
     BucketName, ClassAccess, Finding, FindingCode, OidcProvider, PodRole, PolicyDocument, PolicyError,
-    SessionRole, SubjectPattern, Thumbprint, WebIdentityTrust, lint,
+    SessionRole, Severity, Stack, StackNames, SubjectPattern, Thumbprint, WebIdentityTrust, lint,
 };
 pub use role::{Region, RoleArn, RoleError, RoleSession, RoleSessionName, SessionDuration};
 pub use source_identity::{

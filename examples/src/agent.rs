@@ -4,13 +4,13 @@ use agentkeys_attest::aws_stsweb::StsWebSource;
 use agentkeys_attest::spire::{SpireSource, WorkloadSocket};
 use agentkeys_core::{AttestedIdentity, Evidence, EvidenceSource as _, Token};
 use agentkeys_federation::{
-    ActorOmni, AwsCredentials, CredentialSource, Exchanger as _, RoleSession, SessionTags,
+    ActorOmni, AwsCredentials, CredentialSource, DataClass, Exchanger as _, RoleSession, SessionTags,
 };
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_s3::Client as S3;
 
-use crate::demo::{AUDIENCE, DataClass, Demo, REGION};
-use crate::{Failure, Report};
+use crate::demo::{AUDIENCE, CLASSES, Demo, REGION, own_prefix};
+use crate::{Failure, Report, RunningStack};
 
 /// An agent that has proved itself and holds credentials of every class's role.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl Agent {
     ) -> Result<Self, Failure> {
         let identity = attest(demo, platform, name, report).await?;
         let mut credentials = Vec::new();
-        for class in DataClass::ALL {
+        for class in CLASSES {
             credentials.push(credentials_of(demo, name, &identity, class, report).await?);
         }
         Ok(Self { name: name.to_owned(), identity, credentials })
@@ -69,11 +69,7 @@ impl Agent {
     /// Where its objects of a class are.
     #[must_use]
     pub fn prefix(&self, class: DataClass) -> String {
-        format!(
-            "bots/{}/{}/",
-            ActorOmni::of(&self.identity),
-            agentkeys_federation::DataClass::from(class).prefix()
-        )
+        own_prefix(&self.identity, class)
     }
 }
 
@@ -141,8 +137,8 @@ async fn credentials_of(
     class: DataClass,
     report: &mut Report,
 ) -> Result<Credentials, Failure> {
-    let session = RoleSession::new(demo.role(class)?).with_tags(SessionTags::of(identity));
-    let (token, took) = timed(demo.minter.mint(identity, session.mint_request()?)).await;
+    let session = RoleSession::new(demo.production.role(class).clone()).with_tags(SessionTags::of(identity));
+    let (token, took) = timed(demo.production.minter().mint(identity, session.mint_request()?)).await;
     let token = token?;
     let kid = token.kid().get(..6).unwrap_or_default();
     let omni = ActorOmni::of(identity);
@@ -160,10 +156,20 @@ async fn credentials_of(
     report.step(name, "4 credentials", saw, took);
 
     // from here on, what an agent would use: a source that renews, behind an ordinary SDK client
-    let source =
-        CredentialSource::new(demo.minter.clone(), demo.exchanger.clone(), identity.clone(), session);
-    let sdk = demo.sdk_with(SharedCredentialsProvider::new(source));
-    Ok(Credentials { class, s3: s3(&sdk), token })
+    let s3 = client(demo, &demo.production, identity, session);
+    Ok(Credentials { class, s3, token })
+}
+
+/// An S3 client whose credentials come from this stack's tokens.
+pub(crate) fn client(
+    demo: &Demo,
+    stack: &RunningStack,
+    identity: &AttestedIdentity,
+    session: RoleSession,
+) -> S3 {
+    let (minter, exchanger) = (stack.minter().clone(), demo.exchanger.clone());
+    let source = CredentialSource::new(minter, exchanger, identity.clone(), session);
+    s3(&demo.sdk_with(SharedCredentialsProvider::new(source)))
 }
 
 pub(crate) fn s3(sdk: &aws_types::SdkConfig) -> S3 {

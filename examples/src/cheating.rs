@@ -6,12 +6,12 @@ use agentkeys_core::{
     AttestedIdentity, Audience, Evidence, EvidenceSource as _, ExtraClaims, Issuer, KeyRing, LocalSigner,
     MintRequest, Minter, SystemRandom,
 };
-use agentkeys_federation::{RoleArn, RoleSession, SessionTags, TAGS_CLAIM};
+use agentkeys_federation::{DataClass, RoleArn, RoleSession, SessionTags, TAGS_CLAIM};
 use agentkeys_local_aws::{SessionCredentials, Tags};
 use aws_sdk_sts::error::ProvideErrorMetadata as _;
 use aws_sdk_sts::types::Tag;
 
-use crate::demo::{AUDIENCE, CLUSTER, DataClass, Demo, NAMESPACE, OTHER_AUDIENCE, SERVICE_ACCOUNT};
+use crate::demo::{AUDIENCE, CLUSTER, Demo, NAMESPACE, OTHER_AUDIENCE, SERVICE_ACCOUNT};
 use crate::{Agent, Failure, Report};
 
 /// Everything that somebody would try first, with clients that are not ours; each must be refused, with
@@ -26,6 +26,7 @@ pub(crate) async fn try_everything(
     misused_requests(demo, report).await?;
     foreign_tokens(demo, blue, report).await?;
     incomplete_tokens(demo, blue, report).await?;
+    other_stack(demo, blue, report).await?;
     misused_tokens(demo, red, report).await
 }
 
@@ -99,7 +100,7 @@ async fn misused_requests(demo: &Demo, report: &mut Report) -> Result<(), Failur
 
 /// At the STS: tokens that are not this issuer's.
 async fn foreign_tokens(demo: &Demo, blue: &Agent, report: &mut Report) -> Result<(), Failure> {
-    let (sts, role) = ("the STS", demo.role(DataClass::Memory)?);
+    let (sts, role) = ("the STS", demo.production.role(DataClass::Memory).clone());
     let session = RoleSession::new(role.clone()).with_tags(SessionTags::of(blue.identity()));
 
     let unregistered = Issuer::loopback_http_for_tests("http://127.0.0.1:1/rogue")?;
@@ -107,11 +108,13 @@ async fn foreign_tokens(demo: &Demo, blue: &Agent, report: &mut Report) -> Resul
     let code = assume(demo, token.expose(), &role).await;
     report.refusal("a token from another issuer", sts, "InvalidIdentityToken", code);
 
-    let token = rogue(demo.minter.issuer().clone())?.mint(blue.identity(), session.mint_request()?).await?;
+    let token = rogue(demo.production.minter().issuer().clone())?
+        .mint(blue.identity(), session.mint_request()?)
+        .await?;
     let code = assume(demo, token.expose(), &role).await;
     report.refusal("a token in our issuer's name, signed by another key", sts, "InvalidIdentityToken", code);
 
-    let token = demo.minter.mint(blue.identity(), session.mint_request()?).await?;
+    let token = demo.production.minter().mint(blue.identity(), session.mint_request()?).await?;
     let code = assume(demo, &tampered(token.expose()), &role).await;
     report.refusal("a token with one byte changed", sts, "InvalidIdentityToken", code);
 
@@ -123,7 +126,7 @@ async fn foreign_tokens(demo: &Demo, blue: &Agent, report: &mut Report) -> Resul
 
 /// At the STS: tokens of ours that lack what the role's trust policy asks for, one thing at a time.
 async fn incomplete_tokens(demo: &Demo, blue: &Agent, report: &mut Report) -> Result<(), Failure> {
-    let (trust, role) = ("the role's trust policy", demo.role(DataClass::Memory)?);
+    let (trust, role) = ("the role's trust policy", demo.production.role(DataClass::Memory).clone());
     let sts: Audience = "sts.amazonaws.com".parse()?;
     let tags = SessionTags::of(blue.identity());
     let pinned = || ExtraClaims::new().with(ROLES_CLAIM, [role.as_str()]);
@@ -136,7 +139,7 @@ async fn incomplete_tokens(demo: &Demo, blue: &Agent, report: &mut Report) -> Re
         ("a token that names no role", unpinned),
         ("a token for another audience of the same provider", elsewhere),
     ] {
-        let token = demo.minter.mint(blue.identity(), request).await?;
+        let token = demo.production.minter().mint(blue.identity(), request).await?;
         report.refusal(attempt, trust, "AccessDenied", assume(demo, token.expose(), &role).await);
     }
 
@@ -150,9 +153,25 @@ async fn incomplete_tokens(demo: &Demo, blue: &Agent, report: &mut Report) -> Re
         blue.identity().not_after(),
     )?;
     let session = RoleSession::new(role.clone()).with_tags(SessionTags::of(&stranger));
-    let token = demo.minter.mint(&stranger, session.mint_request()?).await?;
+    let token = demo.production.minter().mint(&stranger, session.mint_request()?).await?;
     let code = assume(demo, token.expose(), &role).await;
     report.refusal("a token for an agent of another cluster", trust, "AccessDenied", code);
+    Ok(())
+}
+
+/// At the STS: the tokens of one stack, in good order and made out for the other's role.
+async fn other_stack(demo: &Demo, blue: &Agent, report: &mut Report) -> Result<(), Failure> {
+    let (production, test) = (&demo.production, &demo.test);
+    for (attempt, issuer, owner) in [
+        ("a token of the test stack, for production's role", test, production),
+        ("a token of production, for the test stack's role", production, test),
+    ] {
+        let role = owner.role(DataClass::Memory);
+        let session = RoleSession::new(role.clone()).with_tags(SessionTags::of(blue.identity()));
+        let token = issuer.minter().mint(blue.identity(), session.mint_request()?).await?;
+        let code = assume(demo, token.expose(), role).await;
+        report.refusal(attempt, "the role's trust policy", "AccessDenied", code);
+    }
     Ok(())
 }
 
@@ -160,7 +179,7 @@ async fn incomplete_tokens(demo: &Demo, blue: &Agent, report: &mut Report) -> Re
 async fn misused_tokens(demo: &Demo, red: &Agent, report: &mut Report) -> Result<(), Failure> {
     let memory = red.credentials().iter().find(|held| held.class == DataClass::Memory);
     let token = &memory.ok_or("red holds memory credentials")?.token;
-    let code = assume(demo, token.expose(), &demo.role(DataClass::Vault)?).await;
+    let code = assume(demo, token.expose(), demo.production.role(DataClass::Vault)).await;
     let attempt = "a token for the memory role, used for the vault role";
     report.refusal(attempt, "the STS", "InvalidIdentityToken", code);
     Ok(())

@@ -7,67 +7,38 @@ use agentkeys_attest::aws_sts::{AwsStsAttestor, AwsStsPins, AwsStsSource, StsRol
 use agentkeys_attest::aws_stsweb::{StsWebAttestor, StsWebPins};
 use agentkeys_attest::spire::{SpireAttestor, SpireBundles, SpirePins, WorkloadSocket};
 use agentkeys_core::{
-    Attestors, Audience, HttpSettings, Issuer, KeyRing, LocalSigner, MemoryReplayGuard, Minter,
-    ReqwestClient, SystemClock, SystemRandom, TrustDomain, TrustStore,
+    AttestedIdentity, Attestors, Audience, HttpSettings, Issuer, MemoryReplayGuard, ReqwestClient,
+    SystemClock, TrustDomain, TrustStore,
 };
-use agentkeys_federation::{AwsExchanger, RoleArn};
-use agentkeys_local_aws::policy::{IdentityPolicy, ResourcePolicy, TrustPolicy};
-use agentkeys_local_aws::{Bucket, LocalAws, Role, SessionCredentials, State, Tags};
+use agentkeys_federation::{ActorOmni, AwsExchanger, DataClass, PodRole, Stack};
+use agentkeys_local_aws::policy::{IdentityPolicy, TrustPolicy};
+use agentkeys_local_aws::{LocalAws, Role, SessionCredentials, State, Tags};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_types::SdkConfig;
 use aws_types::region::Region as SdkRegion;
+use serde_json::{Value, json};
 
-use crate::issuer::IssuerServer;
-use crate::policies::{bucket_policy, careless_pod_policy, pod_role, trust_policy};
 use crate::spire::{SPIRE_SUBJECTS, TEMPLATE, TRUST_DOMAIN};
-use crate::{Failure, Report};
+use crate::{Failure, Report, RunningStack};
 
-/// The classes of data: each has a role and a bucket of its own (R57, R58).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum DataClass {
-    /// What an agent works on.
-    Data,
-    /// What it must keep to itself.
-    Vault,
-    /// What it remembers.
-    Memory,
+/// The classes of data that are shown: each has a role and a bucket of its own (R57, R58).
+pub const CLASSES: [DataClass; 3] = [DataClass::Data, DataClass::Vault, DataClass::Memory];
+
+/// Another of the classes, for looking over the fence.
+#[must_use]
+pub const fn next(class: DataClass) -> DataClass {
+    match class {
+        DataClass::Data => DataClass::Vault,
+        DataClass::Vault => DataClass::Memory,
+        _ => DataClass::Data,
+    }
 }
 
-impl DataClass {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Data, Self::Vault, Self::Memory];
-
-    /// Its name in roles, buckets and prefixes.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Data => "data",
-            Self::Vault => "vault",
-            Self::Memory => "memory",
-        }
-    }
-
-    /// Its bucket.
-    #[must_use]
-    pub fn bucket(self) -> String {
-        format!("agentkeys-{}", self.as_str())
-    }
-
-    /// Another class, for looking over the fence.
-    #[must_use]
-    pub const fn other(self) -> Self {
-        match self {
-            Self::Data => Self::Vault,
-            Self::Vault => Self::Memory,
-            Self::Memory => Self::Data,
-        }
-    }
-
-    pub(crate) fn role_name(self) -> String {
-        format!("agentkeys-{}-role", self.as_str())
-    }
+/// Where an agent's objects of a class are (R53).
+#[must_use]
+pub fn own_prefix(agent: &AttestedIdentity, class: DataClass) -> String {
+    format!("bots/{}/{}/", ActorOmni::of(agent), class.prefix())
 }
 
 /// A small world on loopback: an STS and S3, an issuer, and what links them.
@@ -75,14 +46,16 @@ impl DataClass {
 pub struct Demo {
     pub(crate) aws: LocalAws,
     pub(crate) attestors: Attestors,
-    pub(crate) minter: Minter,
+    /// Where the agents work.
+    pub(crate) production: RunningStack,
+    /// Another issuer, with roles and buckets of its own.
+    pub(crate) test: RunningStack,
     pub(crate) exchanger: Arc<AwsExchanger>,
     pub(crate) spire: Option<WorkloadSocket>,
-    issuer: IssuerServer,
 }
 
 impl Demo {
-    /// Starts it: two servers on free ports of 127.0.0.1, new keys, nothing read from the machine.
+    /// Starts it: three servers on free ports of 127.0.0.1, new keys, nothing read from the machine.
     ///
     /// # Errors
     /// Where a port or randomness cannot be had.
@@ -97,20 +70,12 @@ impl Demo {
     /// As before.
     pub async fn beside(spire: Option<WorkloadSocket>) -> Result<Self, Failure> {
         let aws = LocalAws::start(State::new(ACCOUNT.parse()?, REGION.parse()?)).await?;
-        let (signer, _key_to_keep) = LocalSigner::generate(&SystemRandom::new())?;
-        let keys = KeyRing::new(Arc::new(signer));
-        let issuer = IssuerServer::start(&keys).await?;
+        let production = RunningStack::start(&aws, Stack::Production, &SUBJECTS, &CLASSES).await?;
+        let test = RunningStack::start(&aws, Stack::Test, &SUBJECTS, &CLASSES).await?;
         // everything is plain HTTP on loopback, so no certificate authority is trusted at all
         let http = Arc::new(ReqwestClient::new(HttpSettings::new(TrustStore::nobody()))?);
 
-        aws.register_provider(issuer.issuer().as_str().parse()?, ["sts.amazonaws.com", OTHER_AUDIENCE]);
-        for class in DataClass::ALL {
-            let trust = trust_policy(issuer.issuer(), &SUBJECTS)?.to_string();
-            let role = aws.put_role(Role::new(class.role_name().parse()?, TrustPolicy::parse(&trust)?));
-            let policy = bucket_policy(class, &class.bucket(), &role)?.to_string();
-            aws.put_bucket(&Bucket::new(class.bucket().parse()?, Some(ResourcePolicy::parse(&policy)?)));
-        }
-        let generated = pod_role(AUDIENCE)?;
+        let generated = PodRole::new(AUDIENCE.parse()?)?;
         let pod_trust = TrustPolicy::parse(&generated.trust_policy().to_string())?;
         let mut pods = Role::new(POD_ROLE.parse()?, pod_trust);
         for policy in [generated.role_policy().to_string(), careless_pod_policy().to_string()] {
@@ -148,25 +113,19 @@ impl Demo {
             let pins = SpirePins { trust_domain, audience: AUDIENCE.parse()?, template: TEMPLATE.parse()? };
             attestors = attestors.with(SpireAttestor::new(pins, Arc::new(keys))?)?;
         }
-        let minter = Minter::new(issuer.issuer().clone(), keys);
         let exchanger = Arc::new(AwsExchanger::with_endpoint(REGION.parse()?, http, aws.endpoint()));
-        Ok(Self { aws, attestors, minter, exchanger, spire, issuer })
-    }
-
-    /// The role of a class.
-    ///
-    /// # Errors
-    /// Never: the name is well formed.
-    pub fn role(&self, class: DataClass) -> Result<RoleArn, Failure> {
-        Ok(format!("arn:aws:iam::{ACCOUNT}:role/{}", class.role_name()).parse()?)
+        Ok(Self { aws, attestors, production, test, exchanger, spire })
     }
 
     /// Says what there is.
     pub(crate) fn introduce(&self, report: &mut Report) {
         let aws = format!("{}   an STS and S3 on this machine; nothing leaves it", self.aws.endpoint());
         report.step("", "local AWS", aws, Duration::ZERO);
-        let issuer = format!("{}   discovery and keys served, provider registered", self.issuer.issuer());
-        report.step("", "issuer", issuer, Duration::ZERO);
+        for (step, stack) in [("issuer", &self.production), ("test issuer", &self.test)] {
+            let issuer =
+                format!("{}   discovery and keys served, provider registered", stack.minter().issuer());
+            report.step("", step, issuer, Duration::ZERO);
+        }
     }
 
     /// What EKS Pod Identity gives an agent's pod: a session whose tags name the pod.
@@ -246,6 +205,13 @@ pub(crate) fn sdk_at(endpoint: &str, credentials: SharedCredentialsProvider) -> 
         .http_client(aws_smithy_http_client::Builder::new().build_http())
         .credentials_provider(credentials)
         .build()
+}
+
+/// What no pod should have, and the attempts to cheat need: the right to put tags of its own into a token.
+/// They end up in `request_tags`, which nobody reads.
+fn careless_pod_policy() -> Value {
+    let statement = json!({ "Effect": "Allow", "Action": "sts:TagGetWebIdentityToken", "Resource": "*" });
+    json!({ "Version": "2012-10-17", "Statement": [statement] })
 }
 
 pub(crate) const ACCOUNT: &str = "123456789012";

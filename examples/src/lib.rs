@@ -10,22 +10,27 @@
 mod agent;
 mod cheating;
 mod demo;
+mod deployment;
+mod expectations;
 mod isolation;
 mod issuer;
-pub mod policies;
 mod report;
 mod serve;
 mod spire;
+mod stack;
 
 use std::error::Error;
 
 use agent::Platform;
 pub use agent::{Agent, Credentials};
 use agentkeys_attest::spire::WorkloadSocket;
-pub use demo::{DataClass, Demo};
+pub use demo::{CLASSES, Demo, next, own_prefix};
+pub use deployment::{BucketDocuments, Deployment, Documents, ProviderDocuments, RoleDocuments};
+pub use expectations::{Asker, Document, Expectation, Keys};
 pub use report::{Cell, Refusal, Report, Step};
 pub use serve::serve;
 pub use spire::{SpireDemo, SpireServer};
+pub use stack::RunningStack;
 
 /// What anything here may end with: shown to a person and nothing else.
 pub type Failure = Box<dyn Error + Send + Sync>;

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use agentkeys_core::Token;
-use agentkeys_federation::{ActorOmni, RoleSession, SessionTags};
+use agentkeys_federation::{DataClass, RoleSession, SessionTags};
 
 use crate::agent::{Platform, attest};
-use crate::demo::{DataClass, Demo, REGION};
+use crate::demo::{Demo, REGION, own_prefix};
 use crate::{Failure, Report};
 
 /// Keeps the world up for unmodified SDKs until Ctrl-C: writes a token file for each agent into `folder`,
@@ -30,13 +30,13 @@ async fn keep_serving(demo: &Demo, folder: &Path, say: impl Fn(&str)) -> Result<
     for agent in agents {
         prefixes.push(renew(demo, folder, agent).await?);
     }
-    let bucket = DataClass::Memory.bucket();
+    let bucket = demo.production.bucket(DataClass::Memory);
     for prefix in &prefixes {
         demo.aws.put_object(&bucket.parse()?, &format!("{prefix}note.txt"), "as it was")?;
     }
     for (agent, (own, other)) in agents.iter().zip(prefixes.iter().zip(prefixes.iter().rev())) {
         let token = token_file(folder, agent);
-        let role = demo.role(DataClass::Memory)?;
+        let role = demo.production.role(DataClass::Memory).clone();
         let variables = format!(
             "export AWS_ENDPOINT_URL={}\nexport AWS_REGION={REGION}\nexport AWS_DEFAULT_REGION={REGION}\n\
              export AWS_ROLE_ARN={role}\nexport AWS_ROLE_SESSION_NAME={agent}\n\
@@ -68,10 +68,11 @@ async fn keep_serving(demo: &Demo, folder: &Path, say: impl Fn(&str)) -> Result<
 /// Attests the agent anew and writes its token. Answers where its objects are.
 async fn renew(demo: &Demo, folder: &Path, agent: &str) -> Result<String, Failure> {
     let identity = attest(demo, &Platform::Pod, agent, &mut Report::default()).await?;
-    let session = RoleSession::new(demo.role(DataClass::Memory)?).with_tags(SessionTags::of(&identity));
-    let token: Token = demo.minter.mint(&identity, session.mint_request()?).await?;
+    let session = RoleSession::new(demo.production.role(DataClass::Memory).clone())
+        .with_tags(SessionTags::of(&identity));
+    let token: Token = demo.production.minter().mint(&identity, session.mint_request()?).await?;
     write(&token_file(folder, agent), token.expose())?;
-    Ok(format!("bots/{}/{}/", ActorOmni::of(&identity), DataClass::Memory.as_str()))
+    Ok(own_prefix(&identity, DataClass::Memory))
 }
 
 fn token_file(folder: &Path, agent: &str) -> PathBuf {

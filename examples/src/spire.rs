@@ -7,26 +7,22 @@ use agentkeys_attest::spire::{SpireAttestor, SpireBundles, SpirePins, SpireSourc
 use agentkeys_core::jose::{Compact, Header};
 use agentkeys_core::{
     AttestError, AttestedIdentity, Attestors, Clock as _, Evidence, EvidenceSource as _, HttpSettings,
-    KeyRing, KeySource as _, LocalSigner, Minter, ReqwestClient, SystemClock, SystemRandom, TrustDomain,
-    TrustStore,
+    KeySource as _, ReqwestClient, SystemClock, TrustDomain, TrustStore,
 };
 use agentkeys_federation::{
-    ActorOmni, AwsCredentials, AwsExchanger, CredentialSource, Exchanger as _, RoleArn, RoleSession,
-    SessionTags,
+    AwsCredentials, AwsExchanger, CredentialSource, DataClass, Exchanger as _, RoleSession, SessionTags,
+    Stack,
 };
-use agentkeys_local_aws::policy::{ResourcePolicy, TrustPolicy};
-use agentkeys_local_aws::{Bucket, LocalAws, Role, State};
+use agentkeys_local_aws::{LocalAws, State};
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_s3::error::ProvideErrorMetadata as _;
 use aws_sdk_s3::primitives::ByteStream;
 use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::Failure;
 use crate::agent::{s3, timed};
-use crate::demo::{ACCOUNT, AUDIENCE, DataClass, REGION, sdk_at};
-use crate::issuer::IssuerServer;
-use crate::policies::{bucket_policy, trust_policy};
+use crate::demo::{ACCOUNT, AUDIENCE, REGION, own_prefix, sdk_at};
+use crate::{Failure, RunningStack};
 
 /// A small world on loopback that lets in the agents of one tenant of a SPIFFE trust domain.
 #[derive(Debug)]
@@ -35,10 +31,8 @@ pub struct SpireDemo {
     source: SpireSource,
     bundles: SpireBundles,
     attestors: Attestors,
-    minter: Minter,
     exchanger: Arc<AwsExchanger>,
-    role: RoleArn,
-    issuer: IssuerServer,
+    stack: RunningStack,
 }
 
 impl SpireDemo {
@@ -55,20 +49,11 @@ impl SpireDemo {
         let source = SpireSource::new(socket, AUDIENCE.parse()?);
 
         let aws = LocalAws::start(State::new(ACCOUNT.parse()?, REGION.parse()?)).await?;
-        let (signer, _key_to_keep) = LocalSigner::generate(&SystemRandom::new())?;
-        let keys = KeyRing::new(Arc::new(signer));
-        let issuer = IssuerServer::start(&keys).await?;
-        aws.register_provider(issuer.issuer().as_str().parse()?, ["sts.amazonaws.com"]);
-        let class = DataClass::Memory;
-        let trust = trust_policy(issuer.issuer(), &[SPIRE_SUBJECTS])?.to_string();
-        let role = aws.put_role(Role::new(class.role_name().parse()?, TrustPolicy::parse(&trust)?));
-        let policy = bucket_policy(class, &class.bucket(), &role)?.to_string();
-        aws.put_bucket(&Bucket::new(class.bucket().parse()?, Some(ResourcePolicy::parse(&policy)?)));
-
+        let stack =
+            RunningStack::start(&aws, Stack::Production, &[SPIRE_SUBJECTS], &[DataClass::Memory]).await?;
         let http = Arc::new(ReqwestClient::new(HttpSettings::new(TrustStore::nobody()))?);
-        let minter = Minter::new(issuer.issuer().clone(), keys);
         let exchanger = Arc::new(AwsExchanger::with_endpoint(REGION.parse()?, http, aws.endpoint()));
-        Ok(Self { aws, source, bundles, attestors, minter, exchanger, role: role.parse()?, issuer })
+        Ok(Self { aws, source, bundles, attestors, exchanger, stack })
     }
 
     /// Evidence, identity, token, credentials, and what they open; `say` hears each step.
@@ -84,16 +69,17 @@ impl SpireDemo {
         let assurance = identity.assurance().as_str();
         say(&step("2 attested", &format!("{} · {assurance}", identity.subject()), took));
 
-        let session = RoleSession::new(self.role.clone()).with_tags(SessionTags::of(&identity));
-        let (token, took) = timed(self.minter.mint(&identity, session.mint_request()?)).await;
+        let session = RoleSession::new(self.stack.role(DataClass::Memory).clone())
+            .with_tags(SessionTags::of(&identity));
+        let (token, took) = timed(self.stack.minter().mint(&identity, session.mint_request()?)).await;
         let token = token?;
-        say(&step("3 token", &format!("ES256, ≤ 5 min, issued by {}", self.issuer.issuer()), took));
+        say(&step("3 token", &format!("ES256, ≤ 5 min, issued by {}", self.stack.minter().issuer()), took));
         let (credentials, took) = timed(self.exchanger.exchange(&token, &session)).await;
         let credentials: AwsCredentials = credentials?;
         let id = credentials.access_key_id().get(..8).unwrap_or_default();
-        say(&step("4 credentials", &format!("{id}…, 15 min, {}", self.role), took));
+        say(&step("4 credentials", &format!("{id}…, 15 min, {}", session.role()), took));
 
-        let own = format!("bots/{}/memory/", ActorOmni::of(&identity));
+        let own = own_prefix(&identity, DataClass::Memory);
         let other = format!("bots/{}/memory/note.txt", "0".repeat(64));
         let (opened, took) = timed(self.open(identity, session, &own, &other)).await;
         opened?;
@@ -108,13 +94,14 @@ impl SpireDemo {
         own: &str,
         other: &str,
     ) -> Result<(), Failure> {
-        let bucket = DataClass::Memory.bucket();
+        let bucket = self.stack.bucket(DataClass::Memory);
         self.aws.put_object(&bucket.parse()?, other, "not yours")?;
-        let source = CredentialSource::new(self.minter.clone(), self.exchanger.clone(), identity, session);
+        let source =
+            CredentialSource::new(self.stack.minter().clone(), self.exchanger.clone(), identity, session);
         let s3 = s3(&sdk_at(self.aws.endpoint(), SharedCredentialsProvider::new(source)));
         let note = format!("{own}note.txt");
-        s3.put_object().bucket(&bucket).key(&note).body(ByteStream::from_static(b"mine")).send().await?;
-        match s3.get_object().bucket(&bucket).key(other).send().await {
+        s3.put_object().bucket(bucket).key(&note).body(ByteStream::from_static(b"mine")).send().await?;
+        match s3.get_object().bucket(bucket).key(other).send().await {
             Err(error) if error.code() == Some("AccessDenied") => Ok(()),
             Err(error) => Err(error.into()),
             Ok(_) => Err("another agent's object was read".into()),

@@ -3,6 +3,7 @@
 mod access;
 mod document;
 mod lint;
+mod names;
 mod pod;
 mod provider;
 mod session;
@@ -11,7 +12,8 @@ mod trust;
 
 pub use access::{BucketName, ClassAccess};
 pub use document::{PolicyDocument, PolicyError};
-pub use lint::{Finding, FindingCode, lint};
+pub use lint::{Finding, FindingCode, Severity, lint};
+pub use names::{Stack, StackNames};
 pub use pod::PodRole;
 pub use provider::OidcProvider;
 pub use session::SessionRole;

@@ -6,7 +6,7 @@ use std::path::Path;
 use agentkeys_core::Issuer;
 use agentkeys_federation::{
     ClassAccess, DataClass, FindingCode, OidcProvider, PodRole, RoleSession, SOURCE_IDENTITY_CLAIM,
-    SessionRole, SourceIdentity, SourceIdentityPattern, WebIdentityTrust, lint,
+    SessionRole, Severity, SourceIdentity, SourceIdentityPattern, WebIdentityTrust, lint,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -121,6 +121,44 @@ fn r49_r50_r56_r60_w12_w65_w66_w76_w80_the_table_of_documents() {
     for code in FindingCode::ALL {
         assert!(seen.contains(code.as_str()), "no document has {}", code.as_str());
     }
+}
+
+/// A role of a service account has conditions on `:sub` and `:aud` of its cluster's issuer and no others.
+#[test]
+fn r114_the_conditions_of_irsa_are_recognised() {
+    let irsa: Vec<_> = cases().into_iter().filter(|case| case.name.starts_with("irsa: ")).collect();
+    assert_eq!(irsa.len(), 5);
+    for case in irsa {
+        let found: BTreeSet<_> =
+            lint(&case.policy.to_string()).iter().map(|finding| finding.code()).collect();
+        // not known as a provider of ours, but what it asks of a token is read
+        assert!(found.contains(&FindingCode::TagNotTested), "{}", case.name);
+        let other = case.name.contains("another cluster");
+        let (sub, aud) = (case.name.contains("sub") && !other, case.name.contains("aud") && !other);
+        assert_eq!(found.contains(&FindingCode::SubjectOpen), !sub, "{}", case.name);
+        assert_eq!(found.contains(&FindingCode::AudienceOpen), !aud, "{}", case.name);
+    }
+}
+
+#[test]
+fn only_what_lets_nobody_in_is_a_warning() {
+    let warnings: Vec<_> =
+        FindingCode::ALL.iter().filter(|code| code.severity() == Severity::Warning).collect();
+    assert_eq!(
+        warnings,
+        [
+            &FindingCode::WildcardArn,
+            &FindingCode::TagSessionMissing,
+            &FindingCode::SourceIdentityForbidden,
+            &FindingCode::SourceIdentityNotAllowed,
+            &FindingCode::TokenTags
+        ]
+    );
+    let found = lint("no policy");
+    let [finding] = found.as_slice() else { panic!("{found:?}") };
+    assert_eq!(finding.severity(), Severity::Error);
+    let sentence = FindingCode::Unreadable.sentence();
+    assert_eq!(finding.to_string(), format!("document: error: unreadable: {sentence}"));
 }
 
 #[test]

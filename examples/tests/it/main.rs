@@ -6,8 +6,12 @@
     reason = "clippy lets tests do so, and not the functions that they share"
 )]
 
+mod expectations;
 mod import_rows;
+mod layers;
 mod policies;
+mod policy;
+mod policy_mutants;
 mod quickstart;
 mod readme;
 mod rules;

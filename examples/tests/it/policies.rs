@@ -2,10 +2,10 @@
 //! each part of each of them decides something (R118).
 
 use agentkeys_core::Issuer;
-use agentkeys_examples::DataClass;
-use agentkeys_examples::policies::{bucket_policy, trust_policy};
+use agentkeys_examples::CLASSES;
 use agentkeys_federation::{
-    ClassAccess, OidcProvider, PodRole, SessionRole, SourceIdentity, SourceIdentityPattern, WebIdentityTrust,
+    ClassAccess, DataClass, OidcProvider, PodRole, SessionRole, SourceIdentity, SourceIdentityPattern,
+    WebIdentityTrust,
 };
 use agentkeys_local_aws::policy::{
     Context, Decision, IdentityPolicy, Principal, Request, ResourcePolicy, TrustPolicy, evaluate_identity,
@@ -216,7 +216,9 @@ fn r48_w65_every_part_of_the_trust_policy_decides() {
 fn r51_a_test_issuers_token_opens_no_production_role() {
     let document = |issuer: &str| {
         let issuer = Issuer::parse(issuer).unwrap();
-        serde_json::to_value(trust_policy(&issuer, &["aws-stsweb/root//*"]).unwrap()).unwrap()
+        let provider = OidcProvider::new("aws".parse().unwrap(), ACCOUNT.parse().unwrap(), issuer).unwrap();
+        let trust = WebIdentityTrust::new(provider, "aws-stsweb/root//*".parse().unwrap());
+        serde_json::to_value(trust.document()).unwrap()
     };
     let production = document("https://broker.example.org/a");
     let test = document("https://test.example.org/a");
@@ -360,7 +362,7 @@ fn access_cases(
 
 #[test]
 fn r53_r56_r58_r59_w66_every_part_of_a_buckets_and_a_roles_policy_decides() {
-    for class in agentkeys_federation::DataClass::ALL {
+    for class in DataClass::ALL {
         let bucket = format!("agentkeys-{class}");
         let of = ClassAccess::new(class, bucket.parse().unwrap(), ROLE.parse().unwrap());
         for (access, tag, id) in [
@@ -384,12 +386,13 @@ fn r53_r56_r58_r59_w66_every_part_of_a_buckets_and_a_roles_policy_decides() {
 
 #[test]
 fn r52_r53_one_classs_prefix_is_not_anothers() {
-    for class in DataClass::ALL {
-        let document = bucket_policy(class, &class.bucket(), ROLE).unwrap();
-        let document = serde_json::to_value(document).unwrap();
-        for other in agentkeys_federation::DataClass::ALL {
-            let key = format!("arn:aws:s3:::{}/bots/{OMNI}/{}/n", class.bucket(), other.prefix());
-            let own = agentkeys_federation::DataClass::from(class) == other;
+    for class in CLASSES {
+        let bucket = format!("agentkeys-{class}");
+        let access = ClassAccess::new(class, bucket.parse().unwrap(), ROLE.parse().unwrap());
+        let document = serde_json::to_value(access.bucket_policy()).unwrap();
+        for other in DataClass::ALL {
+            let key = format!("arn:aws:s3:::{bucket}/bots/{OMNI}/{}/n", other.prefix());
+            let own = class == other;
             let case = case("a class", role(ROLE), "s3:GetObject", &key, &[(OMNI_TAG, OMNI)], own);
             assert_eq!(allows(Place::Resource, &document, &case.request), Some(own), "{key}");
         }

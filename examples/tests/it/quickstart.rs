@@ -48,9 +48,11 @@ fn rows<'r>(report: &'r Value, list: &str) -> &'r Vec<Value> {
 fn r69_r70_the_matrix_has_every_cell_and_each_is_as_it_must_be() {
     let report = report();
     assert_eq!(report["checks"], report["held"]);
-    assert!(report["checks"].as_u64().unwrap() >= 80);
-    let of_agents: Vec<_> =
-        rows(&report, "matrix").iter().filter(|cell| cell["agent"] != "no tags").collect();
+    assert!(report["checks"].as_u64().unwrap() >= 165);
+    let of_agents: Vec<_> = rows(&report, "matrix")
+        .iter()
+        .filter(|cell| !["no tags", "blue-test"].contains(&cell["agent"].as_str().unwrap()))
+        .collect();
     assert_eq!(of_agents.len(), 3 * 3 * 4 * 3);
     let distinct: std::collections::BTreeSet<_> = of_agents
         .iter()
@@ -63,6 +65,17 @@ fn r69_r70_the_matrix_has_every_cell_and_each_is_as_it_must_be() {
         assert_eq!(cell["got"], cell["expected"], "{cell}");
     }
     assert_eq!(of_agents.iter().filter(|cell| cell["got"] == "allowed").count(), 27);
+}
+
+#[test]
+fn r51_r84_the_test_stacks_tokens_open_its_own_buckets_and_none_of_productions() {
+    let report = report();
+    let test: Vec<_> = rows(&report, "matrix").iter().filter(|cell| cell["agent"] == "blue-test").collect();
+    assert_eq!(test.len(), 3 * 2 * 3);
+    for cell in test {
+        let own = cell["target"] == "own prefix";
+        assert_eq!(cell["got"], if own { "allowed" } else { "denied" }, "{cell}");
+    }
 }
 
 #[test]
@@ -97,6 +110,8 @@ fn each_attempt_to_cheat_is_refused_with_its_own_code() {
         ("a token that names no role", "AccessDenied"),
         ("a token for another audience of the same provider", "AccessDenied"),
         ("a token for an agent of another cluster", "AccessDenied"),
+        ("a token of the test stack, for production's role", "AccessDenied"),
+        ("a token of production, for the test stack's role", "AccessDenied"),
         ("a token for the memory role, used for the vault role", "InvalidIdentityToken"),
     ];
     assert_eq!(refusals, expected.map(|(attempt, code)| [attempt.to_owned(), code.to_owned()]));

@@ -141,11 +141,20 @@ pub enum PolicyError {
     /// An issuer that AWS does not register.
     #[error("AWS registers issuers without a port, and without characters that are wildcards in a policy")]
     Issuer,
+    /// Not a deployment's name.
+    #[error("a deployment's name is 2 to 20 of a-z 0-9 and begins with a letter")]
+    Name,
+    /// No stack.
+    #[error("a stack is production or test")]
+    Stack,
     /// Not a pattern of subjects.
     #[error(
         "a subject pattern is <kind>/<root>/<tenant>/<agent>; only tenant and agent may be *, as a whole"
     )]
     Subject,
+    /// A tenant that no role can be named after.
+    #[error("a tenant in a role's name is 1 to 24 of a-z 0-9 - and begins and ends with a letter or digit")]
+    Tenant,
     /// Not a thumbprint.
     #[error("a thumbprint is 40 lower-case hex digits")]
     Thumbprint,

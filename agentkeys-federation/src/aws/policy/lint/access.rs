@@ -127,9 +127,12 @@ fn sessions(document: &Document, at: usize, statement: &Statement, found: &mut F
     if wide && statement.actions.covers("sts:AssumeRole") {
         found.put(FindingCode::AnyRole, Some(at));
     }
-    let token = "sts:GetWebIdentityToken";
-    let audience = level(document, statement, token, "sts:identitytokenaudience");
-    if statement.actions.covers(token) && audience < Level::Pinned && audience != Level::Unknown {
+    let (token, key) = ("sts:GetWebIdentityToken", "sts:identitytokenaudience");
+    let audience = level(document, statement, token, key);
+    // the audiences are a list, and nobody says what an operator without ForAllValues makes of two
+    let each = statement.tests.iter().any(|test| test.key == key && test.narrows_each());
+    let open = audience < Level::Pinned || !each;
+    if statement.actions.covers(token) && open && audience != Level::Unknown {
         found.put(FindingCode::TokenAudienceOpen, Some(at));
     }
     if statement.actions.covers("sts:TagGetWebIdentityToken") {

@@ -96,6 +96,17 @@ impl Test {
         }
     }
 
+    /// Whether what its patterns match passes.
+    pub(super) fn is_like(&self) -> bool {
+        self.operator.is_some_and(|operator| operator.comparison == Comparison::Like && !operator.negated)
+    }
+
+    /// Whether, of a key with several values, every one is looked at and only those pass that are written.
+    pub(super) fn narrows_each(&self) -> bool {
+        self.narrows()
+            && self.operator.is_some_and(|operator| operator.quantifier == Quantifier::ForAllValues)
+    }
+
     /// Whether, in an allow, only some values pass where the key is there.
     fn narrows(&self) -> bool {
         let Some(operator) = self.operator else { return false };

@@ -167,6 +167,12 @@ impl Principals {
         Some(all)
     }
 
+    /// Whether a name is neither `*` nor free of wildcards.
+    pub(super) fn has_wildcard(&self) -> bool {
+        let mut names = self.aws.iter().chain(&self.federated).chain(&self.services);
+        names.any(|name| name != "*" && name.contains(['*', '?']))
+    }
+
     pub(super) fn count(&self) -> usize {
         self.aws.len() + self.federated.len() + self.services.len() + usize::from(self.anybody)
     }

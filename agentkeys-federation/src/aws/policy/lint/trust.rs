@@ -57,6 +57,14 @@ fn tokens(
     if is_short(claim("sub"), Level::Pinned) {
         found.put(FindingCode::SubjectOpen, Some(at));
     }
+    let root_is_open = |provider: &String| {
+        let key = format!("{}:sub", host(provider)).to_lowercase();
+        let mut tests = statement.tests.iter().filter(|test| test.key == key && test.is_like());
+        tests.any(|test| test.values.iter().any(|value| has_open_root(value)))
+    };
+    if principals.federated.iter().any(root_is_open) {
+        found.put(FindingCode::SubjectRootOpen, Some(at));
+    }
     if is_short(of("sts:RoleAuthorizedByIdp"), Level::Pinned) {
         found.put(FindingCode::RoleNotPinned, Some(at));
     }
@@ -73,6 +81,13 @@ fn tokens(
     if is_denied(document, "sts:TagSession") || !document.allows().any(|(_, other)| tags(other)) {
         found.put(FindingCode::TagSessionMissing, Some(at));
     }
+}
+
+/// Whether a pattern of subjects as we write them, `<kind>/<root>/<tenant>/<agent>`, has a wildcard in kind or
+/// root (R79).
+fn has_open_root(subject: &str) -> bool {
+    let wild = |part: &str| part.contains(['*', '?']);
+    matches!(subject.split('/').collect::<Vec<_>>().as_slice(), [kind, root, _, _] if wild(kind) || wild(root))
 }
 
 /// What the claims' keys of a provider begin with.
