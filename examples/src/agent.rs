@@ -3,9 +3,7 @@ use std::time::Duration;
 use agentkeys_attest::aws_stsweb::StsWebSource;
 use agentkeys_attest::spire::{SpireSource, WorkloadSocket};
 use agentkeys_core::{AttestedIdentity, Evidence, EvidenceSource as _, Token};
-use agentkeys_federation::{
-    ActorOmni, AwsCredentials, CredentialSource, DataClass, Exchanger as _, RoleSession, SessionTags,
-};
+use agentkeys_federation::{ActorOmni, CredentialSource, DataClass, RoleSession, SessionTags};
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_s3::Client as S3;
 
@@ -118,7 +116,7 @@ pub(crate) async fn attest(
     let (evidence, saw) = evidence?;
     report.step(name, "1 evidence", saw.to_owned(), took);
 
-    let (identity, took) = timed(demo.attestors.attest(&evidence)).await;
+    let (identity, took) = timed(demo.broker.attest(&evidence)).await;
     let identity = identity?;
     let root = identity.trust_root().as_str().rsplit(':').next().unwrap_or_default();
     let (kind, assurance) = (identity.kind(), identity.assurance().as_str());
@@ -137,8 +135,7 @@ async fn credentials_of(
     class: DataClass,
     report: &mut Report,
 ) -> Result<Credentials, Failure> {
-    let session = RoleSession::new(demo.production.role(class).clone()).with_tags(SessionTags::of(identity));
-    let (token, took) = timed(demo.production.minter().mint(identity, session.mint_request()?)).await;
+    let (token, took) = timed(demo.broker.token(identity, class)).await;
     let token = token?;
     let kid = token.kid().get(..6).unwrap_or_default();
     let omni = ActorOmni::of(identity);
@@ -149,9 +146,13 @@ async fn credentials_of(
     );
     report.step(name, "3 token", saw, took);
 
-    let (credentials, took) = timed(demo.exchanger.exchange(&token, &session)).await;
-    let credentials: AwsCredentials = credentials?;
+    let (credentials, took) = timed(demo.broker.credentials(identity, class)).await;
+    let credentials = credentials?;
+    // the second time they are kept
+    let (again, _) = timed(demo.broker.credentials(identity, class)).await;
+    report.check(again?.access_key_id() == credentials.access_key_id());
     let id = credentials.access_key_id().get(..8).unwrap_or_default();
+    let session = RoleSession::new(demo.production.role(class).clone()).with_tags(SessionTags::of(identity));
     let saw = format!("{id}…, 15 min, {}", session.role());
     report.step(name, "4 credentials", saw, took);
 

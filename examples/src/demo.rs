@@ -10,7 +10,10 @@ use agentkeys_core::{
     AttestedIdentity, Attestors, Audience, HttpSettings, Issuer, MemoryReplayGuard, ReqwestClient,
     SystemClock, TrustDomain, TrustStore,
 };
-use agentkeys_federation::{ActorOmni, AwsExchanger, DataClass, PodRole, Stack};
+use agentkeys_federation::{
+    ActorOmni, AwsExchanger, Broker, CredentialCache, DataClass, MemoryAudit, PodRole, Stack, Tenant,
+    TenantPolicy,
+};
 use agentkeys_local_aws::policy::{IdentityPolicy, TrustPolicy};
 use agentkeys_local_aws::{LocalAws, Role, SessionCredentials, State, Tags};
 use aws_credential_types::Credentials;
@@ -51,6 +54,8 @@ pub struct Demo {
     /// Another issuer, with roles and buckets of its own.
     pub(crate) test: RunningStack,
     pub(crate) exchanger: Arc<AwsExchanger>,
+    pub(crate) broker: Broker,
+    pub(crate) audit: Arc<MemoryAudit>,
     pub(crate) spire: Option<WorkloadSocket>,
 }
 
@@ -114,7 +119,9 @@ impl Demo {
             attestors = attestors.with(SpireAttestor::new(pins, Arc::new(keys))?)?;
         }
         let exchanger = Arc::new(AwsExchanger::with_endpoint(REGION.parse()?, http, aws.endpoint()));
-        Ok(Self { aws, attestors, production, test, exchanger, spire })
+        let audit = Arc::new(MemoryAudit::new(room));
+        let broker = broker(&attestors, &production, exchanger.clone(), audit.clone(), &green_role)?;
+        Ok(Self { aws, attestors, production, test, exchanger, broker, audit, spire })
     }
 
     /// Says what there is.
@@ -184,6 +191,26 @@ impl Demo {
     pub(crate) fn audience() -> Result<Audience, Failure> {
         Ok(AUDIENCE.parse()?)
     }
+}
+
+/// What stands between evidence and credentials: everybody that the attestors know may have every class, as one
+/// tenant of the cluster, the role that is an agent, or a tenant of the SPIFFE trust domain.
+fn broker(
+    attestors: &Attestors,
+    stack: &RunningStack,
+    exchanger: Arc<AwsExchanger>,
+    audit: Arc<MemoryAudit>,
+    green_role: &str,
+) -> Result<Broker, Failure> {
+    let room = NonZeroUsize::new(100).ok_or("no room")?;
+    let cache = CredentialCache::new(stack.minter().clone(), exchanger, room);
+    let mut broker = Broker::new(attestors.clone(), cache, audit);
+    let acme = Tenant::new(TRUST_DOMAIN.parse()?, "acme".parse()?);
+    for tenant in [Tenant::unnamed(CLUSTER.parse()?), Tenant::unnamed(green_role.parse()?), acme] {
+        let give = |policy: TenantPolicy, class| policy.with_role(class, stack.role(class).clone());
+        broker = broker.with_tenant(tenant, CLASSES.into_iter().fold(TenantPolicy::new(), give))?;
+    }
+    Ok(broker)
 }
 
 fn credentials_of(session: &SessionCredentials) -> Credentials {

@@ -20,10 +20,12 @@ mod spire;
 mod stack;
 
 use std::error::Error;
+use std::time::Duration;
 
 use agent::Platform;
 pub use agent::{Agent, Credentials};
 use agentkeys_attest::spire::WorkloadSocket;
+use agentkeys_federation::{AuditValue, verify_chain};
 pub use demo::{CLASSES, Demo, next, own_prefix};
 pub use deployment::{BucketDocuments, Deployment, Documents, ProviderDocuments, RoleDocuments};
 pub use expectations::{Asker, Document, Expectation, Keys};
@@ -52,7 +54,21 @@ pub async fn run(spire: Option<WorkloadSocket>) -> Result<Report, Failure> {
     isolation::fill_matrix(&demo, &agents, &mut report).await?;
     let [blue, red, ..] = agents.as_slice() else { return Err("two agents were started".into()) };
     cheating::try_everything(&demo, blue, red, &mut report).await?;
+    show_audit(&demo, agents.len(), &mut report);
     Ok(report)
+}
+
+/// What is in the broker's audit log: for each agent and class a token's two rows and an exchange's two.
+fn show_audit(demo: &Demo, agents: usize, report: &mut Report) {
+    let (rows, head) = demo.audit.rows();
+    let issued = rows.iter().filter(|row| row.value("outcome") == Some(&AuditValue::Text("issued".into())));
+    let saw = format!("{} rows, {} issued, {head}", rows.len(), issued.clone().count());
+    report.step("", "audit", saw, Duration::ZERO);
+    let expected = agents * CLASSES.len() * 2;
+    report.check(issued.count() == expected && rows.len() == 2 * expected);
+    report.check(verify_chain(&rows, &head).is_ok());
+    // without its last row, the log is not the one of this head
+    report.check(rows.split_last().is_some_and(|(_, cut)| verify_chain(cut, &head).is_err()));
 }
 
 /// The agent of the process that runs this, where a SPIFFE agent is given: its registration entry says so.

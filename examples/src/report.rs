@@ -154,4 +154,4 @@ impl Report {
 const NOBODY: &str = "nobody";
 
 /// 135 cells, 19 attempts to cheat, and the objects that are looked at.
-const LEAST_CHECKS: usize = 165;
+const LEAST_CHECKS: usize = 180;
