@@ -15,7 +15,9 @@ pub use crypto::{EcKeyPair, KeyRejected, PublicKey, sha256};
 pub use fixed_key::FixedKey;
 pub use json::MAX_NESTING;
 pub use jwk::{Jwk, JwkError, KeyId, KeySet, KeySetError, MAX_KEY_SET_BYTES, MAX_KEYS, PublicJwk};
-pub use key_tables::{KeyTables, MAX_KEY_TABLE_BYTES, MAX_KEY_TABLES, TablesHealth};
+pub use key_tables::{
+    ACCEPTED_PER_CANARY, KeyTables, MAX_KEY_TABLE_BYTES, MAX_KEY_TABLES, TablesHealth, VERIFIES_BEFORE_TABLE,
+};
 
 pub(crate) use compact::{MAX_SIGNATURE, append_segment, decode_segment, encode_segment};
 pub(crate) use crypto::MacKey;

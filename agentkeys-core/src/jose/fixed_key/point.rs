@@ -7,12 +7,12 @@ use super::field::Field;
 pub(super) struct Affine<F: Field> {
     pub(super) x: F,
     pub(super) y: F,
-    aligned: F::Aligned,
+    _aligned: F::Aligned,
 }
 
 impl<F: Field> Affine<F> {
     pub(super) fn new(x: F, y: F) -> Self {
-        Self { x, y, aligned: F::Aligned::default() }
+        Self { x, y, _aligned: F::Aligned::default() }
     }
 }
 
