@@ -8,7 +8,8 @@ use crate::clock::{Clock, ClockError, SystemClock, Timestamp};
 use crate::error::ErrorKind;
 use crate::issuer::{Audience, Issuer};
 use crate::jose::{
-    Algorithm, Compact, CompactError, Header, Jwk, KeyId, KeySet, KeyTables, MAX_SIGNATURE, Text, nesting_within,
+    Algorithm, Compact, CompactError, Header, Jwk, KeyId, KeySet, KeyTables, MAX_SIGNATURE, Text,
+    nesting_within,
 };
 use crate::keys::{KeyError, KeySource, RefreshReason};
 use crate::spiffe::{SpiffeId, TrustDomain};

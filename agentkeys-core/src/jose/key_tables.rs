@@ -197,7 +197,8 @@ impl Room {
         let within = |most: usize, more: usize| {
             move |taken: usize| taken.checked_add(more).filter(|taken| *taken <= most)
         };
-        let add = |to: &AtomicUsize, within| to.fetch_update(Ordering::AcqRel, Ordering::Acquire, within).ok();
+        let add =
+            |to: &AtomicUsize, within| to.fetch_update(Ordering::AcqRel, Ordering::Acquire, within).ok();
         add(&pool.reserved, within(pool.most_tables, 1))?;
         if add(&pool.bytes, within(pool.most_bytes, bytes)).is_none() {
             pool.reserved.fetch_sub(1, Ordering::AcqRel);

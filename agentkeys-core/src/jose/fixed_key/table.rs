@@ -42,7 +42,11 @@ impl<F: Field, const W: usize> Table<F, W> {
 
     /// The entries whose sum is `scalar` times the point, each with whether it counts negatively.
     #[inline(always)]
-    pub(super) fn pick<'t>(&'t self, scalar: &[u64], each: &mut impl FnMut(&'t Affine<F>, bool)) -> Option<()> {
+    pub(super) fn pick<'t>(
+        &'t self,
+        scalar: &[u64],
+        each: &mut impl FnMut(&'t Affine<F>, bool),
+    ) -> Option<()> {
         let mut carry = 0;
         for window in 0..Self::WINDOWS {
             let digit = bits(scalar, window * W, W) + carry;
