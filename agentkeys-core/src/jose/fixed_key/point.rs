@@ -97,3 +97,17 @@ impl<F: Field> Point<F> {
         Some(coordinates)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::p256::F256;
+    use super::*;
+
+    #[test]
+    fn infinity_has_no_x_in_whatever_form() {
+        for x in [F256::ZERO, F256::ONE] {
+            let infinity = Point { x, y: F256::ONE, zz: F256::ZERO, zzz: F256::ZERO };
+            assert!(!infinity.has_x(&F256::ZERO) && !infinity.has_x(&F256::ONE));
+        }
+    }
+}

@@ -40,7 +40,7 @@ fn below<const N: usize>(mut limbs: [u64; N], modulus: &[u64]) -> [u64; N] {
 }
 
 macro_rules! curve {
-    ($name:ident, $field:ident, $order:ident, $n:literal, $crate_name:ident, $curve:ident, $prepared:ident, $table:ident, $algorithm:ident) => {
+    ($name:ident, $uniform:ident, $field:ident, $order:ident, $n:literal, $crate_name:ident, $curve:ident, $prepared:ident, $table:ident, $algorithm:ident) => {
         mod $name {
             use ::$crate_name::{AffinePoint, $curve, ProjectivePoint, Scalar};
 
@@ -188,7 +188,7 @@ macro_rules! curve {
 
             proptest! {
                 #[test]
-                fn the_field_is_a_field(a: [bool; 2], a_limbs in prop::array::$name(limb()), b_limbs in prop::array::$name(limb())) {
+                fn the_field_is_a_field(a: [bool; 2], a_limbs in prop::array::$uniform(limb()), b_limbs in prop::array::$uniform(limb())) {
                     let number = |raw: bool, limbs| {
                         let limbs = below(limbs, $field::modulus());
                         if raw { with_form(&limbs) } else { theirs(&limbs) }
@@ -206,7 +206,7 @@ macro_rules! curve {
                 }
 
                 #[test]
-                fn the_scalars_are_quotients(r in prop::array::$name(limb()), s in prop::array::$name(limb()), z in prop::array::$name(limb())) {
+                fn the_scalars_are_quotients(r in prop::array::$uniform(limb()), s in prop::array::$uniform(limb()), z in prop::array::$uniform(limb())) {
                     let (r, s) = (below(r, &order()), below(s, &order()));
                     prop_assume!(r != ZERO && s != ZERO);
                     let found = scalars::<$order, $n>(r, s, z).unwrap();
@@ -344,7 +344,14 @@ macro_rules! curve {
                 }
                 // r and s are read whole
                 let good = signature(&r, &s);
-                for bad in [&good[1..], &good[..good.len() - 1], &[], &[good.clone(), vec![0]].concat()] {
+                for bad in [
+                    &good[1..],
+                    &good[..good.len() - 1],
+                    &good[..good.len() - 8],
+                    &[],
+                    &[&good[..], &[0]].concat(),
+                    &[&good[..], &[0; 8]].concat(),
+                ] {
                     assert_eq!(public.check(&digest, bad), None);
                 }
                 assert_eq!(public.check(&digest[1..], &good), None);
@@ -494,8 +501,8 @@ macro_rules! curve {
     };
 }
 
-curve!(uniform4, F256, OrderOfP256, 4, p256, NistP256, P256, P256_GENERATOR, Es256);
-curve!(uniform6, F384, OrderOfP384, 6, p384, NistP384, P384, P384_GENERATOR, Es384);
+curve!(on_p256, uniform4, F256, OrderOfP256, 4, p256, NistP256, P256, P256_GENERATOR, Es256);
+curve!(on_p384, uniform6, F384, OrderOfP384, 6, p384, NistP384, P384, P384_GENERATOR, Es384);
 
 #[test]
 fn an_entry_of_p256_is_one_cache_line_and_of_p384_two() {
