@@ -19,7 +19,7 @@ use super::fixed_key::FixedKey;
 /// accepts; what the back end says counts. Where the two differ, the key's table is never used again and
 /// [`TablesHealth`] says so. A wrong yes in between would be a stolen identity, which is why tables are a
 /// choice and [`KeyTables::off`] is the default: with it no signature is judged outside of aws-lc-rs, as
-/// FIPS 140-3 demands.
+/// FIPS 140-3 demands. `FIXED_KEY.md` beside the source is the whole safety case.
 #[derive(Clone, Debug, Default)]
 pub struct KeyTables(Option<Arc<Pool>>);
 
