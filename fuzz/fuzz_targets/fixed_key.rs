@@ -31,7 +31,7 @@ fn take(input: &mut &[u8], count: usize) -> Vec<u8> {
 macro_rules! curve {
     ($name:ident, $crate_name:ident, $size:literal, $algorithm:ident, $digest:path) => {
         mod $name {
-            use $crate_name::elliptic_curve::ff::{Field as _, PrimeField as _};
+            use $crate_name::elliptic_curve::ff::PrimeField as _;
             use $crate_name::elliptic_curve::point::AffineCoordinates as _;
             use $crate_name::{ProjectivePoint, Scalar};
 
