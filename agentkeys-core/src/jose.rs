@@ -3,6 +3,7 @@
 mod algorithm;
 mod compact;
 mod crypto;
+#[cfg_attr(not(feature = "test-util"), allow(unreachable_pub, reason = "tests and benches ask it alone"))]
 mod fixed_key;
 mod json;
 mod jwk;

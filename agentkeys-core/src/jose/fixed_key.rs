@@ -30,6 +30,9 @@ use scalar::scalars;
 use table::Table;
 
 /// A P-256 or P-384 key with its table: 148 KiB for P-256, 330 KiB for P-384.
+///
+/// # Security
+/// Nothing watches it here: [`super::KeyTables`] does. For tests and benches.
 #[derive(Debug)]
 pub struct FixedKey(Curve);
 
