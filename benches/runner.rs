@@ -6,6 +6,7 @@
 //! Times are orientation; ratios hold.
 
 use std::fmt;
+use std::hint::black_box;
 use std::sync::Barrier;
 use std::time::Instant;
 
@@ -57,7 +58,42 @@ pub struct Outcome {
 /// # Panics
 /// Without candidates, or where one of them panics.
 #[must_use]
-pub fn compare(case: &'static str, plan: Plan, mut candidates: Vec<Candidate<'_>>) -> Outcome {
+pub fn compare(case: &'static str, plan: Plan, candidates: Vec<Candidate<'_>>) -> Outcome {
+    measure(case, plan, candidates, |work, items| {
+        let begin = Instant::now();
+        items.for_each(work);
+        begin.elapsed().as_secs_f64()
+    })
+}
+
+/// The same with the first two levels of the processor's cache emptied before each call, as other work
+/// between two calls does it.
+///
+/// # Panics
+/// Without candidates, or where one of them panics.
+#[must_use]
+pub fn compare_cold(case: &'static str, plan: Plan, candidates: Vec<Candidate<'_>>) -> Outcome {
+    let mut other_work = vec![1_u64; EVICTING_BYTES / size_of::<u64>()];
+    measure(case, plan, candidates, |work, items| {
+        items.fold(0.0, |sum, item| {
+            for line in other_work.chunks_mut(64 / size_of::<u64>()) {
+                line[0] = line[0].wrapping_mul(3);
+            }
+            black_box(&other_work);
+            let begin = Instant::now();
+            work(item);
+            sum + begin.elapsed().as_secs_f64()
+        })
+    })
+}
+
+/// With `time` saying how many seconds a candidate's work with these items takes.
+fn measure(
+    case: &'static str,
+    plan: Plan,
+    mut candidates: Vec<Candidate<'_>>,
+    mut time: impl FnMut(&mut dyn FnMut(usize), &mut dyn Iterator<Item = usize>) -> f64,
+) -> Outcome {
     let count = candidates.len();
     let mut times = vec![Vec::with_capacity(plan.rounds); count];
     let mut cursors: Vec<usize> = (0..count).map(|at| at * plan.items / count).collect();
@@ -65,11 +101,8 @@ pub fn compare(case: &'static str, plan: Plan, mut candidates: Vec<Candidate<'_>
         for turn in 0..count {
             let at = (round + turn) % count;
             let (candidate, cursor) = (&mut candidates[at], cursors[at]);
-            let begin = Instant::now();
-            for step in 0..plan.slice {
-                (candidate.work)((cursor + step) % plan.items);
-            }
-            let elapsed = begin.elapsed().as_secs_f64();
+            let mut items = (cursor..cursor + plan.slice).map(|item| item % plan.items);
+            let elapsed = time(&mut candidate.work, &mut items);
             cursors[at] = (cursor + plan.slice) % plan.items;
             // the first round warms up
             if round > 0 {
@@ -83,6 +116,9 @@ pub fn compare(case: &'static str, plan: Plan, mut candidates: Vec<Candidate<'_>
     let versus = (1..count).map(|at| (candidates[at].name, ratio(&times[at]))).collect();
     Outcome::new(case, median(ours.clone()), versus)
 }
+
+/// Three times the second level of a large server's core.
+const EVICTING_BYTES: usize = 6 << 20;
 
 /// Measures `one` call against what each of two threads needs for the same call while the other works
 /// too: 2 where they do not get in each other's way.

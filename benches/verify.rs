@@ -6,10 +6,12 @@
 //!   with `exp`, `nbf`, `iss`, `aud` and `sub` checked;
 //! - `raw`: `ParsedPublicKey::verify_sig` alone, hashing included, over the signature decoded beforehand: the
 //!   floor under any implementation on this back end;
+//! - `own_raw`: the same with the table of the key, where there is one;
 //! - `josekit`: `decode_with_verifier` and its payload validator with the same rules; `jwt-simple`: `verify_token`
 //!   with issuer and audience. Both with a key that was parsed beforehand, without looking it up.
 //!
-//! `es256_2threads` is two threads that share one verifier, `raw_2threads` the same with the bare signature check, `oversize` a token of 4 MiB that is refused.
+//! `es256` and `es384` are with the keys' tables, `es256_base` and `es384_base` without, as a verifier is where
+//! nobody asks for tables. `es256_2threads` is two threads that share one verifier, `raw_2threads` the same with the bare signature check, `oversize` a token of 4 MiB that is refused.
 
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -18,99 +20,25 @@ use std::sync::Arc;
 use agentkeys_benches::{Candidate, Outcome, Plan, compare, run, scale};
 use agentkeys_core::jose::{Algorithm as Ours, CompactError};
 use agentkeys_core::testing::FakeIssuer;
-use agentkeys_core::{Audience, Clock as _, Issuer, Profile, StaticKeys, SystemClock, Verifier, VerifyError};
-use aws_lc_rs::rsa::PublicKeyComponents;
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256,
-};
+use agentkeys_core::{Clock as _, Issuer, SystemClock, VerifyError};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use josekit::jws::JwsVerifier;
 use josekit::jwt::JwtPayloadValidator;
 use jsonwebtoken::jwk::JwkSet;
-use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use jsonwebtoken::{Algorithm, DecodingKey};
 use jwt_simple::prelude::{
     ECDSAP256PublicKeyLike as _, ECDSAP384PublicKeyLike as _, ES256PublicKey, ES384PublicKey,
     Ed25519PublicKey, EdDSAPublicKeyLike as _, RS256PublicKey, RSAPublicKeyLike as _, VerificationOptions,
 };
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-const ISSUER: &str = "https://oidc.example.com/tenants/agents-production";
-const AUDIENCE: &str = "sts.amazonaws.com";
+mod tokens;
 
-#[derive(Serialize, Deserialize)]
-struct Tags {
-    principal_tags: PrincipalTags,
-    transitive_tag_keys: Vec<String>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct PrincipalTags {
-    tenant: Vec<String>,
-    agent: Vec<String>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Private {
-    #[serde(rename = "https://aws.amazon.com/tags")]
-    tags: Tags,
-}
-
-/// What jsonwebtoken's users read: registered and private claims in one struct.
-#[derive(Deserialize)]
-#[allow(dead_code, reason = "deserialising is the work that is measured")]
-struct All {
-    iss: String,
-    sub: String,
-    aud: String,
-    iat: u64,
-    nbf: u64,
-    exp: u64,
-    jti: String,
-    #[serde(rename = "https://aws.amazon.com/tags")]
-    tags: Tags,
-}
-
-fn claims(now: u64, at: usize) -> Value {
-    let agent = format!("agent-{at:08}");
-    json!({
-        "iss": ISSUER, "sub": format!("aws-stsweb/arn:aws:eks:eu-central-1:111122223333:cluster%2Fprod/acme/{agent}"),
-        "aud": AUDIENCE, "iat": now - 10, "nbf": now - 15, "exp": now + 3000,
-        "jti": URL_SAFE_NO_PAD.encode([(at % 251) as u8; 16]),
-        "https://aws.amazon.com/tags": {
-            "principal_tags": { "tenant": ["acme-production-europe"], "agent": [agent] },
-            "transitive_tag_keys": ["tenant", "agent"],
-        },
-    })
-}
-
-fn raw_key(jwk: &Value, algorithm: Ours) -> ParsedPublicKey {
-    let member = |name: &str| URL_SAFE_NO_PAD.decode(jwk[name].as_str().unwrap()).unwrap();
-    let point = || [vec![4], member("x"), member("y")].concat();
-    match algorithm {
-        Ours::Es256 => ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point()).unwrap(),
-        Ours::Es384 => ParsedPublicKey::new(&ECDSA_P384_SHA384_FIXED, point()).unwrap(),
-        Ours::EdDsa => ParsedPublicKey::new(&ED25519, member("x")).unwrap(),
-        _ => PublicKeyComponents { n: member("n"), e: member("e") }
-            .to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256)
-            .unwrap(),
-    }
-}
-
-fn our_verifier(issuer: &FakeIssuer) -> Verifier {
-    let keys = Arc::new(StaticKeys::new(issuer.key_set()));
-    Verifier::new(Profile::oidc(issuer.issuer().clone(), keys), Audience::parse(AUDIENCE).unwrap())
-}
-
-fn their_validation(algorithm: Algorithm) -> Validation {
-    let mut validation = Validation::new(algorithm);
-    validation.validate_nbf = true;
-    validation.set_audience(&[AUDIENCE]);
-    validation.set_issuer(&[ISSUER]);
-    validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-    validation
-}
+use tokens::{
+    AUDIENCE, All, ISSUER, Private, claims, our_raw, our_verifier, our_verifier_with_table, parts, published,
+    raw_key, their_validation,
+};
 
 fn josekit_verifier(jwk: &Value, algorithm: Ours) -> Box<dyn JwsVerifier> {
     use josekit::jws::{ES256, ES384, EdDSA, RS256};
@@ -150,71 +78,66 @@ fn jwt_simple_verifier(jwk: &Value, algorithm: Ours) -> Simple {
     }
 }
 
-fn case(name: &'static str, ours: Ours, theirs: Algorithm, issuer: Arc<FakeIssuer>) -> Outcome {
+fn case(name: &'static str, ours: Ours, theirs: Algorithm, issuer: &FakeIssuer) -> Outcome {
     let plan = Plan { items: 4096, slice: 128, rounds: 63 };
     let clock = SystemClock::new();
     let now = clock.now().unwrap().as_unix();
     let tokens: Vec<String> = (0..plan.items).map(|at| issuer.sign(ours, &claims(now, at))).collect();
 
-    let verifier = our_verifier(&issuer);
+    let own_raw = if name.ends_with("_base") { None } else { our_raw(issuer, ours) };
+    let verifier = match own_raw {
+        Some(_) => our_verifier_with_table(issuer, ours),
+        None => our_verifier(issuer),
+    };
 
-    let published: JwkSet = serde_json::from_value(issuer.jwks()).unwrap();
-    let decoding_keys: HashMap<String, DecodingKey> = published
+    let set: JwkSet = serde_json::from_value(issuer.jwks()).unwrap();
+    let decoding_keys: HashMap<String, DecodingKey> = set
         .keys
         .iter()
         .map(|jwk| (jwk.common.key_id.clone().unwrap(), DecodingKey::from_jwk(jwk).unwrap()))
         .collect();
     let validation = their_validation(theirs);
 
-    let jwks = issuer.jwks();
-    let jwk =
-        jwks["keys"].as_array().unwrap().iter().find(|jwk| jwk["kid"] == FakeIssuer::kid(ours)).unwrap();
+    let jwk = &published(issuer, ours);
     let raw = raw_key(jwk, ours);
     let josekit = josekit_verifier(jwk, ours);
     let mut validator = JwtPayloadValidator::new();
     validator.set_issuer(ISSUER);
     validator.set_audience(AUDIENCE);
     let simple = jwt_simple_verifier(jwk, ours);
-    let parts: Vec<(&str, Vec<u8>)> = tokens
-        .iter()
-        .map(|token| {
-            let (input, signature) = token.rsplit_once('.').unwrap();
-            (input, URL_SAFE_NO_PAD.decode(signature).unwrap())
-        })
-        .collect();
+    let parts = parts(&tokens);
 
-    compare(
-        name,
-        plan,
-        vec![
-            Candidate::new("agentkeys", |at| {
-                let now = clock.now().unwrap();
-                let verified = verifier.verify_with_known_keys::<Private>(&tokens[at], now).unwrap();
-                let tags = &verified.claims().tags;
-                black_box((
-                    &tags.principal_tags.tenant,
-                    &tags.principal_tags.agent,
-                    &tags.transitive_tag_keys,
-                ));
-            }),
-            Candidate::new("raw", |at| {
-                let (input, signature) = &parts[at];
-                raw.verify_sig(input.as_bytes(), signature).unwrap();
-            }),
-            Candidate::new("jsonwebtoken", |at| {
-                let header = jsonwebtoken::decode_header(&tokens[at]).unwrap();
-                let key = &decoding_keys[header.kid.as_deref().unwrap()];
-                black_box(jsonwebtoken::decode::<All>(&tokens[at], key, &validation).unwrap());
-            }),
-            Candidate::new("josekit", |at| {
-                let (payload, _) = josekit::jwt::decode_with_verifier(&tokens[at], &*josekit).unwrap();
-                validator.set_base_time(std::time::SystemTime::now());
-                validator.validate(&payload).unwrap();
-                black_box(payload);
-            }),
-            Candidate::new("jwt-simple", |at| simple(&tokens[at])),
-        ],
-    )
+    let mut candidates = vec![
+        Candidate::new("agentkeys", |at| {
+            let now = clock.now().unwrap();
+            let verified = verifier.verify_with_known_keys::<Private>(&tokens[at], now).unwrap();
+            let tags = &verified.claims().tags;
+            black_box((&tags.principal_tags.tenant, &tags.principal_tags.agent, &tags.transitive_tag_keys));
+        }),
+        Candidate::new("raw", |at| {
+            let (input, signature) = &parts[at];
+            raw.verify_sig(input.as_bytes(), signature).unwrap();
+        }),
+        Candidate::new("jsonwebtoken", |at| {
+            let header = jsonwebtoken::decode_header(&tokens[at]).unwrap();
+            let key = &decoding_keys[header.kid.as_deref().unwrap()];
+            black_box(jsonwebtoken::decode::<All>(&tokens[at], key, &validation).unwrap());
+        }),
+        Candidate::new("josekit", |at| {
+            let (payload, _) = josekit::jwt::decode_with_verifier(&tokens[at], &*josekit).unwrap();
+            validator.set_base_time(std::time::SystemTime::now());
+            validator.validate(&payload).unwrap();
+            black_box(payload);
+        }),
+        Candidate::new("jwt-simple", |at| simple(&tokens[at])),
+    ];
+    if let Some(own_raw) = &own_raw {
+        candidates.push(Candidate::new("own_raw", |at| {
+            let (input, signature) = &parts[at];
+            assert!(own_raw.verifies(input.as_bytes(), signature));
+        }));
+    }
+    compare(name, plan, candidates)
 }
 
 fn two_threads(issuer: &FakeIssuer) -> Outcome {
@@ -222,7 +145,7 @@ fn two_threads(issuer: &FakeIssuer) -> Outcome {
     let clock = SystemClock::new();
     let now = clock.now().unwrap().as_unix();
     let tokens: Vec<String> = (0..plan.items).map(|at| issuer.sign(Ours::Es256, &claims(now, at))).collect();
-    let verifier = our_verifier(issuer);
+    let verifier = our_verifier_with_table(issuer, Ours::Es256);
     scale("es256_2threads", plan, |at| {
         let now = clock.now().unwrap();
         black_box(verifier.verify_with_known_keys::<Private>(&tokens[at], now).unwrap());
@@ -234,16 +157,9 @@ fn two_threads(issuer: &FakeIssuer) -> Outcome {
 fn raw_two_threads(issuer: &FakeIssuer) -> Outcome {
     let plan = Plan { items: 4096, slice: 256, rounds: 63 };
     let now = SystemClock::new().now().unwrap().as_unix();
-    let jwks = issuer.jwks();
-    let mut keys = jwks["keys"].as_array().unwrap().iter();
-    let raw = raw_key(keys.find(|jwk| jwk["kid"] == FakeIssuer::kid(Ours::Es256)).unwrap(), Ours::Es256);
-    let parts: Vec<(String, Vec<u8>)> = (0..plan.items)
-        .map(|at| {
-            let token = issuer.sign(Ours::Es256, &claims(now, at));
-            let (input, signature) = token.rsplit_once('.').unwrap();
-            (input.to_owned(), URL_SAFE_NO_PAD.decode(signature).unwrap())
-        })
-        .collect();
+    let raw = raw_key(&published(issuer, Ours::Es256), Ours::Es256);
+    let tokens: Vec<String> = (0..plan.items).map(|at| issuer.sign(Ours::Es256, &claims(now, at))).collect();
+    let parts = parts(&tokens);
     scale("raw_2threads", plan, |at| {
         let (input, signature) = &parts[at];
         raw.verify_sig(input.as_bytes(), signature).unwrap();
@@ -281,13 +197,15 @@ fn main() {
     let cases = [
         ("es256", Ours::Es256, Algorithm::ES256),
         ("es384", Ours::Es384, Algorithm::ES384),
+        ("es256_base", Ours::Es256, Algorithm::ES256),
+        ("es384_base", Ours::Es384, Algorithm::ES384),
         ("rs256", Ours::Rs256, Algorithm::RS256),
         ("eddsa", Ours::EdDsa, Algorithm::EdDSA),
     ];
     let mut all: Vec<Box<dyn FnOnce() -> Outcome>> = Vec::new();
     for (name, ours, theirs) in cases {
         let issuer = Arc::clone(&issuer);
-        all.push(Box::new(move || case(name, ours, theirs, issuer)));
+        all.push(Box::new(move || case(name, ours, theirs, &issuer)));
     }
     let (shared, bare, last) = (Arc::clone(&issuer), Arc::clone(&issuer), issuer);
     all.push(Box::new(move || two_threads(&shared)));

@@ -1,6 +1,7 @@
 //! The only module that knows the cryptographic back end, aws-lc-rs.
 
 use std::fmt;
+use std::sync::Arc;
 
 use aws_lc_rs::digest;
 use aws_lc_rs::hmac;
@@ -12,6 +13,7 @@ use aws_lc_rs::signature::{
 };
 
 use super::algorithm::Algorithm;
+use super::key_tables::TableSlot;
 
 /// A public key, parsed once, that verifies with exactly one algorithm.
 #[derive(Clone)]
@@ -19,6 +21,7 @@ pub struct PublicKey {
     algorithm: Algorithm,
     parsed: ParsedPublicKey,
     material: Vec<u8>,
+    table: Arc<TableSlot>,
 }
 
 impl PublicKey {
@@ -40,7 +43,7 @@ impl PublicKey {
         point.extend_from_slice(x);
         point.extend_from_slice(y);
         let parsed = ParsedPublicKey::new(verification, &point).map_err(|_| KeyRejected)?;
-        Ok(Self { algorithm, parsed, material: point })
+        Ok(Self { algorithm, parsed, material: point, table: Arc::default() })
     }
 
     /// An RSA key for RS256 from its modulus and exponent, big endian without leading zeros.
@@ -65,7 +68,7 @@ impl PublicKey {
         material.extend_from_slice(n);
         material.push(0);
         material.extend_from_slice(e);
-        Ok(Self { algorithm: Algorithm::Rs256, parsed, material })
+        Ok(Self { algorithm: Algorithm::Rs256, parsed, material, table: Arc::default() })
     }
 
     /// An Ed25519 key from its 32 bytes.
@@ -77,7 +80,7 @@ impl PublicKey {
             return Err(KeyRejected);
         }
         let parsed = ParsedPublicKey::new(&ED25519, x).map_err(|_| KeyRejected)?;
-        Ok(Self { algorithm: Algorithm::EdDsa, parsed, material: x.to_vec() })
+        Ok(Self { algorithm: Algorithm::EdDsa, parsed, material: x.to_vec(), table: Arc::default() })
     }
 
     /// The one algorithm that this key verifies.
@@ -97,6 +100,33 @@ impl PublicKey {
     #[must_use]
     pub fn is_same_key(&self, other: &Self) -> bool {
         self.algorithm == other.algorithm && self.material == other.material
+    }
+
+    /// The affine coordinates of an EC key.
+    pub(super) fn ec_coordinates(&self) -> Option<(&[u8], &[u8])> {
+        let size = match self.algorithm {
+            Algorithm::Es256 => 32,
+            Algorithm::Es384 => 48,
+            _ => return None,
+        };
+        self.material.strip_prefix(&[0x04])?.split_at_checked(size)
+    }
+
+    /// Where the table of this key has its place. All clones of a key share it.
+    pub(super) const fn table(&self) -> &Arc<TableSlot> {
+        &self.table
+    }
+
+    /// The same key, with a place of its own for a table.
+    pub(super) fn without_table(&self) -> Self {
+        Self { table: Arc::default(), ..self.clone() }
+    }
+
+    /// Shares the place of `other`'s table, which must be the same key.
+    pub(super) fn share_table_of(&mut self, other: &Self) {
+        if self.is_same_key(other) {
+            self.table = Arc::clone(&other.table);
+        }
     }
 }
 
@@ -166,6 +196,13 @@ fn has_roca_fingerprint(n: &[u8]) -> bool {
 pub fn sha256(message: &[u8]) -> [u8; 32] {
     let mut out = [0; 32];
     out.copy_from_slice(digest::digest(&digest::SHA256, message).as_ref());
+    out
+}
+
+/// SHA-384.
+pub(super) fn sha384(message: &[u8]) -> [u8; 48] {
+    let mut out = [0; 48];
+    out.copy_from_slice(digest::digest(&digest::SHA384, message).as_ref());
     out
 }
 

@@ -201,6 +201,16 @@ impl KeySet {
         self.contradicted
     }
 
+    /// The same keys; those that are in `older` too go on with what was prepared for them there.
+    pub(crate) fn keeping_tables_of(mut self, older: &Self) -> Self {
+        for jwk in &mut self.keys {
+            if let Some(known) = older.keys.iter().find(|known| known.key.is_same_key(&jwk.key)) {
+                jwk.key.share_table_of(&known.key);
+            }
+        }
+        self
+    }
+
     /// The key of this name.
     #[must_use]
     pub fn by_kid(&self, kid: &str) -> Option<&Jwk> {

@@ -307,6 +307,10 @@ impl Origin {
         match (answer.status, kept) {
             (200, _) => {
                 let keys = KeySet::parse(&answer.body).map_err(KeyError::KeySet)?;
+                let keys = match kept {
+                    Some(kept) => keys.keeping_tables_of(&kept.keys),
+                    None => keys,
+                };
                 let printable = |tag: &&str| tag.bytes().all(|byte| (0x20..0x7f).contains(&byte));
                 let etag = answer.header("etag").filter(|tag| tag.len() <= MAX_ETAG).filter(printable);
                 Ok(Fetched { keys, at: now, soft, etag: etag.map(str::to_owned), url })

@@ -8,6 +8,7 @@ mod http_environment;
 mod import_rows;
 mod key_file;
 mod key_ring;
+mod key_tables;
 mod keys_cache;
 mod keys_http;
 mod keys_storm;
