@@ -118,7 +118,7 @@ impl PublicKey {
     }
 
     /// The same key, with a place of its own for a table.
-    pub(super) fn without_table(&self) -> Self {
+    pub(crate) fn without_table(&self) -> Self {
         Self { table: Arc::default(), ..self.clone() }
     }
 

@@ -114,7 +114,11 @@ impl<C: DeserializeOwned> CachedVerifier<C> {
         let accepted = self.tokens.get(token)?;
         // a clock that was set back is before `from`
         let in_time = accepted.from <= now && now < accepted.until;
-        (in_time && accepted.signer.is_trusted(now)).then(|| Arc::clone(&accepted.token))
+        if in_time && accepted.signer.is_trusted(now) {
+            return Some(Arc::clone(&accepted.token));
+        }
+        self.tokens.remove(token);
+        None
     }
 
     fn verify_anew(&self, token: &str, now: Timestamp) -> Result<Arc<VerifiedToken<C>>, VerifyError> {

@@ -15,7 +15,7 @@ pub(super) struct Signer {
 
 impl Signer {
     pub(super) fn new(source: &Arc<dyn KeySource>, kid: Option<&str>, jwk: &Jwk) -> Self {
-        Self { source: Arc::clone(source), kid: kid.map(Into::into), key: jwk.key().clone() }
+        Self { source: Arc::clone(source), kid: kid.map(Into::into), key: jwk.key().without_table() }
     }
 
     /// Whether the same key would be chosen for the same token now, out of keys that are fresh enough.

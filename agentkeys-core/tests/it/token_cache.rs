@@ -98,6 +98,7 @@ fn l14_what_is_remembered_ends_when_the_token_does() {
     let end = NOW + 60 + SKEW.as_secs();
     assert!(remembers(&verifier, &token, NOW, end - 1));
     refused!(verifier.verify_with_known_keys(&token, at(end)), VerifyError::Expired);
+    assert!(verifier.is_empty(), "what is over is dropped");
     refused!(verifier.verify_with_known_keys(&token, at(end + 9)), VerifyError::Expired);
 }
 
