@@ -41,7 +41,7 @@ use crate::source::{AUDIT_LIMIT, CredentialCache, SourceError};
 ///     .with_role(DataClass::Memory, "arn:aws:iam::123456789012:role/acme-memory-role".parse()?)
 ///     .attributed();
 /// let broker = Broker::new(attestors, cache, audit)
-///     .with_tenant(Tenant::new("spire.example.org".parse()?, "acme".parse()?), acme)?;
+///     .with_tenant(Tenant::new("spiffe://example.org".parse()?, "acme".parse()?), acme)?;
 ///
 /// let identity = broker.attest(&evidence).await?;
 /// let credentials = broker.credentials(&identity, DataClass::Memory).await?;

@@ -111,6 +111,8 @@ spire-server entry create "${at_server[@]}" \
 spire-agent run -config "$work/agent.conf" -joinToken "$token" >"$work/agent.log" 2>&1 &
 agent=$!
 until_well spire-agent healthcheck -socketPath "$work/agent.sock"
+# a healthy agent need not have the registration entry yet
+until_well spire-agent api fetch jwt -audience agentkeys -socketPath "$work/agent.sock"
 
 echo "SPIRE $version: server and agent on 127.0.0.1, spiffe://example.org/agent/acme/violet for uid $(id -u)"
 "$built/quickstart" --spire "unix://$work/agent.sock" --json |

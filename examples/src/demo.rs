@@ -205,7 +205,7 @@ fn broker(
     let room = NonZeroUsize::new(100).ok_or("no room")?;
     let cache = CredentialCache::new(stack.minter().clone(), exchanger, room);
     let mut broker = Broker::new(attestors.clone(), cache, audit);
-    let acme = Tenant::new(TRUST_DOMAIN.parse()?, "acme".parse()?);
+    let acme = Tenant::new(format!("spiffe://{TRUST_DOMAIN}").parse()?, "acme".parse()?);
     for tenant in [Tenant::unnamed(CLUSTER.parse()?), Tenant::unnamed(green_role.parse()?), acme] {
         let give = |policy: TenantPolicy, class| policy.with_role(class, stack.role(class).clone());
         broker = broker.with_tenant(tenant, CLASSES.into_iter().fold(TenantPolicy::new(), give))?;

@@ -14,6 +14,9 @@ use crate::source::{KeyParts, SessionKey};
 
 /// Whose agents a policy is for: a tenant as one trust root names it. What another trust root calls by the
 /// same name is another tenant (W29).
+///
+/// The root is [`AttestedIdentity::trust_root`] as it stands: an EKS cluster's ARN, a role's ARN, an issuer's
+/// URL, `spiffe://` and a trust domain.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tenant {
     root: TrustRoot,
