@@ -87,7 +87,7 @@ fn intent(identity: &AttestedIdentity) -> Intent {
     let id = AuditId::generate(&SystemRandom::new()).unwrap();
     let role = "arn:aws:iam::123456789012:role/agents/agentkeys-memory-role".parse().unwrap();
     let attribution = Attribution::Attributed(SourceIdentity::agent("acme", "01JZ:7").unwrap());
-    Intent::assume_role(id, NOW, identity, role, SessionDuration::MIN, attribution).unwrap()
+    Intent::assume_role(id, NOW, identity, role, SessionDuration::MIN, attribution)
 }
 
 /// What somebody does who makes each row durable by itself: the table and settings of ours.

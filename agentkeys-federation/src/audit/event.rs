@@ -9,8 +9,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::aws::{
-    AssumeError, AttributedSession, BaseCredentials, RoleArn, RoleError, RoleSession, RoleSessionName,
-    SessionDuration, SourceIdentity,
+    AssumeError, AttributedSession, BaseCredentials, RoleArn, RoleSession, RoleSessionName, SessionDuration,
+    SourceIdentity,
 };
 use crate::credentials::AwsCredentials;
 use crate::exchanger::ExchangeError;
@@ -42,14 +42,6 @@ impl AuditId {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-
-    /// The same text as a role session's name.
-    ///
-    /// # Errors
-    /// [`RoleError::SessionName`] never in practice: every id has that form.
-    pub fn session_name(&self) -> Result<RoleSessionName, RoleError> {
-        self.0.parse()
     }
 }
 
@@ -311,9 +303,7 @@ impl Intent {
 
     /// To assume `role` under credentials of the host's own: [`MintPath::LegacyAssumeRole`]. The session's
     /// name is the audit id.
-    ///
-    /// # Errors
-    /// [`RoleError::SessionName`] never in practice: every id has that form.
+    #[must_use]
     pub fn assume_role(
         id: AuditId,
         at: Timestamp,
@@ -321,10 +311,10 @@ impl Intent {
         role: RoleArn,
         duration: SessionDuration,
         attribution: Attribution,
-    ) -> Result<Self, RoleError> {
-        let asked = Some(Asked { role, name: id.session_name()?, duration });
+    ) -> Self {
+        let asked = Some(Asked { role, name: RoleSessionName::from(&id), duration });
         let (path, who) = (MintPath::LegacyAssumeRole, Who::of(identity));
-        Ok(Self { id, at, path, who, minted: None, asked, attribution })
+        Self { id, at, path, who, minted: None, asked, attribution }
     }
 
     /// To start `session`, signed with `base`: [`MintPath::OidcJwtStsAssumeRole`] where that came out of a
@@ -539,7 +529,8 @@ mod tests {
     fn w54_an_audit_id_is_128_bits_and_a_role_sessions_name() {
         let id = AuditId::generate(&*SeededRandom::new(7)).unwrap();
         assert_eq!(id.as_str(), "ak-AAAAAAAAAAgAAAAAAAAACQ");
-        assert_eq!(id.session_name().unwrap().as_str(), id.as_str());
+        let name: RoleSessionName = id.as_str().parse().unwrap();
+        assert_eq!((name.as_str(), RoleSessionName::from(&id)), (id.as_str(), name.clone()));
         assert_eq!(id.as_str().parse(), Ok(id));
         for bad in [
             "",

@@ -66,7 +66,7 @@ pub(crate) fn identity() -> AttestedIdentity {
 
 fn legacy(id: AuditId, at: Timestamp, attribution: Attribution) -> Intent {
     let hour = SessionDuration::from_secs(3600).unwrap();
-    Intent::assume_role(id, at, &identity(), role(), hour, attribution).unwrap()
+    Intent::assume_role(id, at, &identity(), role(), hour, attribution)
 }
 
 pub(crate) fn memory(rows: usize) -> Arc<MemoryAudit> {
