@@ -14,7 +14,7 @@ use crate::audit::{AuditCode, AuditError, AuditId, AuditSink, Intent, MintPath, 
 use crate::aws::{BaseCredentials, RoleArn, RoleSession, SessionBroker, SourceIdentityError};
 use crate::credentials::AwsCredentials;
 use crate::exchanger::ExchangeError;
-use crate::source::{AUDIT_LIMIT, CredentialCache, SourceError};
+use crate::source::{CredentialCache, SourceError};
 
 /// The whole way from evidence to credentials: the tenant's policy, the token, the row before the exchange,
 /// the exchange, the check of its answer, the row after it, and only then the credentials.
@@ -54,7 +54,6 @@ pub struct Broker {
     sessions: Option<Sessions>,
     tenants: tenant::Tenants,
     cache: CredentialCache,
-    audit: Arc<dyn AuditSink>,
 }
 
 impl Broker {
@@ -62,8 +61,8 @@ impl Broker {
     /// now on; it begins empty.
     #[must_use]
     pub fn new(attestors: Attestors, cache: CredentialCache, audit: Arc<dyn AuditSink>) -> Self {
-        let cache = cache.with_audit(Arc::clone(&audit));
-        Self { attestors, sessions: None, tenants: tenant::Tenants::default(), cache, audit }
+        let cache = cache.with_audit(audit);
+        Self { attestors, sessions: None, tenants: tenant::Tenants::default(), cache }
     }
 
     /// With a tenant's policy.
@@ -226,8 +225,7 @@ impl Broker {
         let obtain = self.cache.obtain();
         let id = AuditId::generate(&*obtain.random)?;
         let refusal = about(Refusal::new(id, obtain.clock.now()?, AuditCode::of(error.code())));
-        let written = tokio::time::timeout(AUDIT_LIMIT, self.audit.refusal(&refusal)).await;
-        Ok(written.unwrap_or(Err(AuditError::Slow))?)
+        Ok(obtain.refusal(&refusal).await?)
     }
 }
 

@@ -17,7 +17,7 @@ mod slot;
 pub use cache::CredentialCache;
 pub(crate) use key::KeyParts;
 pub use key::SessionKey;
-pub(crate) use obtain::{AUDIT_LIMIT, Obtain};
+pub(crate) use obtain::Obtain;
 pub use revocation::{RevocationCheck, RevocationError};
 use slot::Slot;
 pub use slot::{MIN_LEFT, REFRESH_MARGIN, REFUSED_FOR};

@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use super::SourceError;
 use super::revocation::RevocationCheck;
-use crate::audit::{Attribution, AuditError, AuditId, AuditSink, Intent, Outcome, Receipt};
+use crate::audit::{Attribution, AuditError, AuditId, AuditSink, Intent, Outcome, Receipt, Refusal};
 use crate::aws::{AttributedSession, BaseCredentials, RoleSession, SessionBroker};
 use crate::credentials::AwsCredentials;
 use crate::exchanger::{ExchangeError, Exchanger};
@@ -130,13 +130,24 @@ impl Obtain {
 
     async fn intent(&self, intent: &Intent) -> Result<Option<Receipt>, AuditError> {
         let Some(audit) = &self.audit else { return Ok(None) };
-        timeout(AUDIT_LIMIT, audit.intent(intent)).await.unwrap_or(Err(AuditError::Slow)).map(Some)
+        in_time(audit.intent(intent)).await.map(Some)
     }
 
     async fn outcome(&self, receipt: Option<Receipt>, outcome: Outcome) -> Result<(), AuditError> {
         let Some((audit, receipt)) = self.audit.as_ref().zip(receipt) else { return Ok(()) };
-        timeout(AUDIT_LIMIT, audit.outcome(receipt, outcome)).await.unwrap_or(Err(AuditError::Slow))
+        in_time(audit.outcome(receipt, outcome)).await
     }
+
+    /// Writes down what was refused before there was an intent.
+    pub(crate) async fn refusal(&self, refusal: &Refusal) -> Result<(), AuditError> {
+        let Some(audit) = &self.audit else { return Ok(()) };
+        in_time(audit.refusal(refusal)).await
+    }
+}
+
+/// In bounded time, whatever the sink does.
+async fn in_time<T>(written: impl Future<Output = Result<T, AuditError>>) -> Result<T, AuditError> {
+    timeout(AUDIT_LIMIT, written).await.unwrap_or(Err(AuditError::Slow))
 }
 
 /// For revocation and mint together.
@@ -146,4 +157,4 @@ const MINT_LIMIT: Duration = Duration::from_secs(15);
 const EXCHANGE_LIMIT: Duration = Duration::from_secs(30);
 
 /// For a row of the audit log, whatever the sink's own limit is.
-pub(crate) const AUDIT_LIMIT: Duration = Duration::from_secs(10);
+const AUDIT_LIMIT: Duration = Duration::from_secs(10);
