@@ -44,22 +44,22 @@ pub use sqlite::{APPEND_TIMEOUT, AuditStoreError, MAX_QUEUE, SqliteAudit};
 #[async_trait]
 pub trait AuditSink: fmt::Debug + Send + Sync {
     /// Makes an event durable.
-    async fn append(&self, event: &AuditEvent) -> Result<(), AuditError>;
+    async fn append(&self, event: &AuditEvent<'_>) -> Result<(), AuditError>;
 
     /// Makes known what is about to be done. Without the receipt there is no outcome.
     async fn intent(&self, intent: &Intent) -> Result<Receipt, AuditError> {
-        self.append(&AuditEvent::Intent(intent.clone())).await?;
+        self.append(&AuditEvent::Intent(intent)).await?;
         Ok(Receipt(intent.id().clone()))
     }
 
     /// Makes known how it ended. It takes the receipt, so that nothing ends twice.
     async fn outcome(&self, receipt: Receipt, outcome: Outcome) -> Result<(), AuditError> {
-        self.append(&AuditEvent::Outcome(receipt.0, outcome)).await
+        self.append(&AuditEvent::Outcome(&receipt.0, &outcome)).await
     }
 
     /// Makes known what was refused before there was an intent.
     async fn refusal(&self, refusal: &Refusal) -> Result<(), AuditError> {
-        self.append(&AuditEvent::Refusal(refusal.clone())).await
+        self.append(&AuditEvent::Refusal(refusal)).await
     }
 }
 

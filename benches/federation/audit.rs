@@ -9,11 +9,10 @@ use std::time::{Duration, Instant};
 use agentkeys_benches::{Outcome, median};
 use agentkeys_core::{Assurance, AttestedIdentity, EvidenceKind, SystemRandom, Timestamp};
 use agentkeys_federation::{
-    AUDIT_COLUMNS, Attribution, AuditEvent, AuditId, AuditRow, AuditSink as _, AuditValue, ChainHead, Intent,
-    SessionDuration, SourceIdentity, SqliteAudit,
+    Attribution, AuditEvent, AuditId, AuditRow, AuditSink as _, ChainHead, Intent, SessionDuration,
+    SourceIdentity, SqliteAudit,
 };
 use rusqlite::Connection;
-use rusqlite::types::Value;
 
 /// 2027-01-15 08:00:00 UTC.
 const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
@@ -94,7 +93,6 @@ fn intent(identity: &AttestedIdentity) -> Intent {
 struct RowByRow {
     database: Connection,
     head: ChainHead,
-    insert: String,
 }
 
 impl RowByRow {
@@ -102,23 +100,16 @@ impl RowByRow {
         let database = Connection::open(path).unwrap();
         database.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;").unwrap();
         database.execute_batch(schema).unwrap();
-        let marks = vec!["?"; AUDIT_COLUMNS.len() + 1].join(", ");
-        let insert = format!("INSERT INTO audit ({}, hash) VALUES ({marks})", AUDIT_COLUMNS.join(", "));
-        Self { database, head: ChainHead::EMPTY, insert }
+        Self { database, head: ChainHead::EMPTY }
     }
 
     /// Outside a transaction an insert is one of its own.
-    fn write(&mut self, event: &AuditEvent) {
+    fn write(&mut self, event: &AuditEvent<'_>) {
         let row = AuditRow::after(&self.head, event);
-        let value = |value: &AuditValue| match value {
-            AuditValue::Null => Value::Null,
-            AuditValue::Integer(number) => Value::Integer(*number),
-            AuditValue::Text(text) => Value::Text(text.clone()),
-        };
-        let hash = Value::Blob(row.hash().to_vec());
-        let values = row.values().iter().map(value).chain([hash]);
-        let mut insert = self.database.prepare_cached(&self.insert).unwrap();
-        assert_eq!(insert.execute(rusqlite::params_from_iter(values)).unwrap(), 1);
+        let insert = "INSERT INTO audit_rows (seq, row, hash) VALUES (?1, ?2, ?3)";
+        let mut insert = self.database.prepare_cached(insert).unwrap();
+        let seq = i64::try_from(row.head().count()).unwrap();
+        assert_eq!(insert.execute((seq, row.text(), row.hash())).unwrap(), 1);
         self.head = row.head();
     }
 }
@@ -132,7 +123,7 @@ pub(crate) fn audit_sqlite() -> Outcome {
     let audit = Arc::new(SqliteAudit::create(folder.file("audit.db")).unwrap());
     let schema: String = Connection::open(folder.file("audit.db"))
         .unwrap()
-        .query_row("SELECT sql FROM sqlite_schema WHERE name = 'audit'", [], |row| row.get(0))
+        .query_row("SELECT sql FROM sqlite_schema WHERE name = 'audit_rows'", [], |row| row.get(0))
         .unwrap();
     let mut row_by_row = RowByRow::new(&folder.file("row-by-row.db"), &schema);
     let identity = Arc::new(identity());
@@ -157,9 +148,9 @@ pub(crate) fn audit_sqlite() -> Outcome {
         begin.elapsed().as_secs_f64() * 1e9 / (WRITERS * OURS) as f64
     };
     let mut theirs = || {
-        let events: Vec<_> = (0..THEIRS).map(|_| AuditEvent::Intent(intent(&identity))).collect();
+        let events: Vec<_> = (0..THEIRS).map(|_| intent(&identity)).collect();
         let begin = Instant::now();
-        events.iter().for_each(|event| row_by_row.write(event));
+        events.iter().for_each(|event| row_by_row.write(&AuditEvent::Intent(event)));
         begin.elapsed().as_secs_f64() * 1e9 / THEIRS as f64
     };
     let (mut times, mut ratios) = (Vec::new(), Vec::new());

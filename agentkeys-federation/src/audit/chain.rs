@@ -87,7 +87,8 @@ pub fn verify_chain<R: Borrow<AuditRow>>(
 pub struct ChainWalk {
     at: ChainHead,
     known: ChainHead,
-    bytes: Vec<u8>,
+    text: Vec<u8>,
+    room: Vec<u8>,
 }
 
 impl ChainWalk {
@@ -98,7 +99,7 @@ impl ChainWalk {
     }
 
     pub(super) fn from(at: ChainHead, known: ChainHead) -> Self {
-        Self { at, known, bytes: Vec::with_capacity(1024) }
+        Self { at, known, text: Vec::new(), room: Vec::new() }
     }
 
     /// The next row.
@@ -107,19 +108,21 @@ impl ChainWalk {
     /// [`ChainError::Row`] where it does not follow the one before, or is not as it was written;
     /// [`ChainError::Head`] where it should be the known head's.
     pub fn step(&mut self, row: &AuditRow) -> Result<(), ChainError> {
-        self.cells(row.values().iter().map(AuditValue::cell), row.hash())
+        let mut text = std::mem::take(&mut self.text);
+        text.clear();
+        spell(row.values().iter().map(AuditValue::cell), &mut text);
+        let seq = row.head().count();
+        let followed = self.text(i64::try_from(seq).unwrap_or_default(), &text, row.hash());
+        self.text = text;
+        followed
     }
 
-    pub(super) fn cells<'c>(
-        &mut self,
-        cells: impl Iterator<Item = Cell<'c>>,
-        stored: &[u8],
-    ) -> Result<(), ChainError> {
+    /// The next row, as it is spelled, in place `number`.
+    pub(super) fn text(&mut self, number: i64, text: &[u8], stored: &[u8]) -> Result<(), ChainError> {
         let seq = self.at.count.saturating_add(1);
-        let mut cells = cells.peekable();
-        let numbered =
-            matches!(cells.peek(), Some(Cell::Integer(number)) if u64::try_from(*number) == Ok(seq));
-        let hash = link(&self.at.hash, cells, &mut self.bytes);
+        let spelled = text.strip_prefix(b"[").and_then(|text| text.split(|byte| *byte == b',').next());
+        let numbered = u64::try_from(number) == Ok(seq) && spelled == Some(seq.to_string().as_bytes());
+        let hash = link(&self.at.hash, text, &mut self.room);
         if !numbered || hash != *stored {
             return Err(ChainError::Row(seq));
         }
@@ -176,42 +179,67 @@ impl ChainError {
     }
 }
 
-/// A value while it is hashed.
+/// A value while it is spelled.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Cell<'c> {
     Null,
     Integer(i64),
-    Text(&'c [u8]),
-    /// Of a type that no row of ours has.
-    #[cfg(feature = "sqlite")]
-    Foreign,
+    Text(&'c str),
 }
 
-/// The hash of a row: SHA-256 over the domain with its version, the hash of the row before, and each value
-/// as a tag and its bytes, texts after their length. `bytes` is room to work in.
-pub(super) fn link<'c>(before: &Hash, cells: impl Iterator<Item = Cell<'c>>, bytes: &mut Vec<u8>) -> Hash {
-    bytes.clear();
-    bytes.extend_from_slice(DOMAIN);
-    bytes.extend_from_slice(before);
+/// A row's text: the JSON array of its values, without a space, with `"`, `\` and U+0000 to U+001F escaped
+/// (the short forms where there are some) and nothing else.
+/// <https://www.rfc-editor.org/rfc/rfc8785#section-3.2.2.2>
+pub(super) fn spell<'c>(cells: impl Iterator<Item = Cell<'c>>, text: &mut Vec<u8>) {
+    let mut between = b'[';
     for cell in cells {
-        match cell {
-            Cell::Null => bytes.push(0),
-            Cell::Integer(number) => {
-                bytes.push(1);
-                bytes.extend_from_slice(&number.to_be_bytes());
-            }
-            Cell::Text(text) => {
-                bytes.push(2);
-                bytes.extend_from_slice(&(text.len() as u64).to_be_bytes());
-                bytes.extend_from_slice(text);
-            }
-            #[cfg(feature = "sqlite")]
-            Cell::Foreign => bytes.push(3),
-        }
+        text.push(between);
+        between = b',';
+        // writing to memory does not fail
+        let _ = match cell {
+            Cell::Null => serde_json::to_writer(&mut *text, &()),
+            Cell::Integer(number) => serde_json::to_writer(&mut *text, &number),
+            Cell::Text(value) => serde_json::to_writer(&mut *text, value),
+        };
     }
-    sha256(bytes)
+    text.push(b']');
 }
 
-const DOMAIN: &[u8] = b"agentkeys/audit-row/v1\0";
+/// The hash of a row: SHA-256 over the domain with its version, the hash of the row before, and the row's
+/// text. `room` is to work in.
+pub(super) fn link(before: &Hash, text: &[u8], room: &mut Vec<u8>) -> Hash {
+    room.clear();
+    room.extend_from_slice(DOMAIN);
+    room.extend_from_slice(before);
+    room.extend_from_slice(text);
+    sha256(room)
+}
+
+const DOMAIN: &[u8] = b"agentkeys/audit-row/v2\0";
 
 const HEAD_PREFIX: &str = "ak-audit-1 ";
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_says_another_number_is_found_though_its_hash_is_right() {
+        for (number, text) in [
+            (1, "[2,7]"),
+            (2, "[1,7]"),
+            (1, "1,7]"),
+            (1, "[01,7]"),
+            (1, "[-1,7]"),
+            (1, "[]"),
+            (-1, "[1,7]"),
+            (0, "[0]"),
+        ] {
+            let hash = link(&ChainHead::EMPTY.hash, text.as_bytes(), &mut Vec::new());
+            let mut walk = ChainWalk::new(ChainHead::EMPTY);
+            assert_eq!(walk.text(number, text.as_bytes(), &hash), Err(ChainError::Row(1)), "{number} {text}");
+        }
+        let hash = link(&ChainHead::EMPTY.hash, b"[1,7]", &mut Vec::new());
+        assert_eq!(ChainWalk::new(ChainHead::EMPTY).text(1, b"[1,7]", &hash), Ok(()));
+    }
+}

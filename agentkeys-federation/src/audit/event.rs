@@ -176,21 +176,21 @@ impl From<AssumeError> for AuditCode {
 }
 
 /// One thing to make durable.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum AuditEvent {
+pub enum AuditEvent<'e> {
     /// What is about to be done.
-    Intent(Intent),
+    Intent(&'e Intent),
     /// How the intent of this id ended.
-    Outcome(AuditId, Outcome),
+    Outcome(&'e AuditId, &'e Outcome),
     /// What was refused before there was an intent.
-    Refusal(Refusal),
+    Refusal(&'e Refusal),
 }
 
-impl AuditEvent {
+impl<'e> AuditEvent<'e> {
     /// Whose row it is.
     #[must_use]
-    pub const fn id(&self) -> &AuditId {
+    pub const fn id(&self) -> &'e AuditId {
         match self {
             Self::Intent(intent) => &intent.id,
             Self::Outcome(id, _) => id,

@@ -57,7 +57,7 @@ impl FanOut {
 
 #[async_trait]
 impl AuditSink for FanOut {
-    async fn append(&self, event: &AuditEvent) -> Result<(), AuditError> {
+    async fn append(&self, event: &AuditEvent<'_>) -> Result<(), AuditError> {
         let answers = at_once(self.sinks.iter().map(|sink| sink.append(event))).await;
         let durable = match self.rule {
             Rule::Primary => answers.first().is_some_and(Result::is_ok),

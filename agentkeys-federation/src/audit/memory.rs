@@ -42,12 +42,12 @@ impl MemoryAudit {
 
 #[async_trait]
 impl AuditSink for MemoryAudit {
-    async fn append(&self, event: &AuditEvent) -> Result<(), AuditError> {
+    async fn append(&self, event: &AuditEvent<'_>) -> Result<(), AuditError> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.rows.len() >= self.capacity.get() {
             return Err(AuditError::Full);
         }
-        if matches!(event, AuditEvent::Outcome(id, _) if !kept.used.contains(&(id.clone(), INTENT))) {
+        if matches!(event, AuditEvent::Outcome(id, _) if !kept.used.contains(&((*id).clone(), INTENT))) {
             return Err(AuditError::NoIntent);
         }
         if !kept.used.insert((event.id().clone(), event.label())) {

@@ -1,6 +1,6 @@
 use agentkeys_core::Timestamp;
 
-use super::chain::{Cell, ChainHead, Hash, link};
+use super::chain::{Cell, ChainHead, Hash, link, spell};
 use super::event::{Asked, AuditEvent, Minted, Who};
 
 /// A value of a row as it is stored and hashed.
@@ -16,11 +16,19 @@ pub enum AuditValue {
 }
 
 impl AuditValue {
-    pub(super) const fn cell(&self) -> Cell<'_> {
+    pub(super) fn cell(&self) -> Cell<'_> {
         match self {
             Self::Null => Cell::Null,
             Self::Integer(number) => Cell::Integer(*number),
-            Self::Text(text) => Cell::Text(text.as_bytes()),
+            Self::Text(text) => Cell::Text(text),
+        }
+    }
+
+    fn of(cell: Cell<'_>) -> Self {
+        match cell {
+            Cell::Integer(number) => Self::Integer(number),
+            Cell::Text(text) => Self::Text(text.to_owned()),
+            Cell::Null => Self::Null,
         }
     }
 }
@@ -35,10 +43,12 @@ pub struct AuditRow {
 impl AuditRow {
     /// The row of `event` after `head`.
     #[must_use]
-    pub fn after(head: &ChainHead, event: &AuditEvent) -> Self {
-        let values = values(head.count().saturating_add(1), event);
-        let hash = link(head.hash(), values.iter().map(AuditValue::cell), &mut Vec::with_capacity(1024));
-        Self { values, hash }
+    pub fn after(head: &ChainHead, event: &AuditEvent<'_>) -> Self {
+        let cells = cells(head.count().saturating_add(1), event);
+        let mut text = Vec::new();
+        spell(cells.into_iter(), &mut text);
+        let hash = link(head.hash(), &text, &mut Vec::new());
+        Self { values: cells.map(AuditValue::of), hash }
     }
 
     /// The head with this row as the last.
@@ -69,14 +79,24 @@ impl AuditRow {
         AUDIT_COLUMNS.iter().zip(&self.values).find_map(|(name, value)| (*name == column).then_some(value))
     }
 
-    /// The hash over the values and over all rows before.
+    /// The text that is hashed: the values as a JSON array, without a space, and with nothing escaped that
+    /// need not be.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = Vec::new();
+        spell(self.values.iter().map(AuditValue::cell), &mut text);
+        String::from_utf8(text).unwrap_or_default()
+    }
+
+    /// The hash over the text and over all rows before.
     #[must_use]
     pub const fn hash(&self) -> &[u8; 32] {
         &self.hash
     }
 }
 
-fn values(seq: u64, event: &AuditEvent) -> [AuditValue; AUDIT_COLUMNS.len()] {
+/// The values of the row of `event` at place `seq`, as they are in the event.
+pub(super) fn cells<'e>(seq: u64, event: &AuditEvent<'e>) -> [Cell<'e>; AUDIT_COLUMNS.len()] {
     let row = Row::of(event);
     let who = row.who;
     let minted = row.minted;
@@ -101,7 +121,7 @@ fn values(seq: u64, event: &AuditEvent) -> [AuditValue; AUDIT_COLUMNS.len()] {
         moment(minted.map(|minted| minted.expires_at)),
         optional(role.map(|role| role.as_str())),
         optional(asked.map(|asked| asked.name.as_str())),
-        asked.map_or(AuditValue::Null, |asked| number(asked.duration.as_secs().into())),
+        asked.map_or(Cell::Null, |asked| number(asked.duration.as_secs().into())),
         optional(row.attribution.map(|attribution| attribution.as_str())),
         optional(identity.map(|identity| identity.as_str())),
         optional(identity.and_then(|identity| identity.preimage())),
@@ -126,9 +146,9 @@ struct Row<'e> {
 }
 
 impl<'e> Row<'e> {
-    fn of(event: &'e AuditEvent) -> Self {
+    fn of(event: &AuditEvent<'e>) -> Self {
         let (minted, asked, role, attribution, outcome) = (None, None, None, None, None);
-        match event {
+        match *event {
             AuditEvent::Intent(intent) => Self {
                 at: intent.at,
                 path: Some(intent.path),
@@ -153,20 +173,20 @@ impl<'e> Row<'e> {
     }
 }
 
-fn number(number: u64) -> AuditValue {
-    AuditValue::Integer(i64::try_from(number).unwrap_or(i64::MAX))
+fn number<'c>(number: u64) -> Cell<'c> {
+    Cell::Integer(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
-fn text(text: &str) -> AuditValue {
-    AuditValue::Text(text.to_owned())
+const fn text(text: &str) -> Cell<'_> {
+    Cell::Text(text)
 }
 
-fn optional(value: Option<&str>) -> AuditValue {
-    value.map_or(AuditValue::Null, text)
+fn optional(value: Option<&str>) -> Cell<'_> {
+    value.map_or(Cell::Null, text)
 }
 
-fn moment(value: Option<Timestamp>) -> AuditValue {
-    value.map_or(AuditValue::Null, |moment| number(moment.as_unix()))
+fn moment<'c>(value: Option<Timestamp>) -> Cell<'c> {
+    value.map_or(Cell::Null, |moment| number(moment.as_unix()))
 }
 
 /// The columns of a row, in the order in which they are hashed: numbers are `seq`, `at`, `token_expires_at`,

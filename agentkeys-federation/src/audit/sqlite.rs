@@ -1,5 +1,4 @@
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,14 +11,19 @@ use super::event::AuditEvent;
 use super::{AuditError, AuditSink};
 
 mod head;
+mod ids;
+mod queue;
 mod store;
 mod writer;
 
 use head::HeadFile;
+use queue::{Append, Queue};
 use store::Store;
-use writer::{Append, Command};
 
 /// Rows in an SQLite database of this process, in write-ahead mode with `synchronous = FULL`.
+///
+/// A row is written as the text that is hashed, a JSON array ([`AuditRow::text`](super::AuditRow::text)), to
+/// the table `audit_rows`; the view `audit` has a column for each value.
 ///
 /// One thread writes. Events that arrive while it waits for the disk share the next transaction and its one
 /// `fsync`. At most [`MAX_QUEUE`] wait; one more is [`AuditError::Full`], and after [`APPEND_TIMEOUT`] a
@@ -33,10 +37,14 @@ use writer::{Append, Command};
 /// that no second process writes; the database may be read by anybody who may read the file. Both files are
 /// the owner's alone (mode 0600).
 ///
+/// That an id has one row of each kind is kept for the last 65,536 ids that had an intent and for as many that
+/// had a refusal; an outcome whose intent lies further back is [`AuditError::NoIntent`], and its credentials
+/// stay here. Ids are 128 random bits: one that comes again later is the host's own mistake.
+///
 /// It must be used on a tokio runtime with time.
 #[derive(Debug)]
 pub struct SqliteAudit {
-    commands: SyncSender<Command>,
+    queue: Arc<Queue>,
     head: Arc<Mutex<ChainHead>>,
 }
 
@@ -65,14 +73,15 @@ impl SqliteAudit {
     }
 
     fn start(store: Store) -> Result<Self, AuditStoreError> {
-        let (commands, waiting) = sync_channel(MAX_QUEUE);
+        let queue = Arc::new(Queue::new(MAX_QUEUE));
+        let waiting = Arc::clone(&queue);
         let head = Arc::new(Mutex::new(store.head()));
         let shown = Arc::clone(&head);
         std::thread::Builder::new()
             .name("agentkeys-audit".to_owned())
             .spawn(move || writer::run(store, &waiting, &shown))
             .map_err(AuditStoreError::Io)?;
-        Ok(Self { commands, head })
+        Ok(Self { queue, head })
     }
 
     /// Reads all rows of the log in `database` once, from the first, and checks that they are those that
@@ -97,27 +106,22 @@ impl SqliteAudit {
     /// [`AuditError`]; it is closed in any case.
     pub async fn close(self) -> Result<ChainHead, AuditError> {
         let (answer, answered) = oneshot::channel();
-        let mut command = Command::Close(answer);
-        while let Err(error) = self.commands.try_send(command) {
-            match error {
-                TrySendError::Full(back) => command = back,
-                TrySendError::Disconnected(_) => return Err(AuditError::Closed),
-            }
-            tokio::task::yield_now().await;
-        }
+        self.queue.close(answer);
         answered.await.unwrap_or(Err(AuditError::Closed))
+    }
+}
+
+impl Drop for SqliteAudit {
+    fn drop(&mut self) {
+        self.queue.leave();
     }
 }
 
 #[async_trait]
 impl AuditSink for SqliteAudit {
-    async fn append(&self, event: &AuditEvent) -> Result<(), AuditError> {
-        let (answer, answered) = oneshot::channel();
-        let command = Command::Append(Box::new(Append { event: event.clone(), answer }));
-        self.commands.try_send(command).map_err(|error| match error {
-            TrySendError::Full(_) => AuditError::Full,
-            TrySendError::Disconnected(_) => AuditError::Closed,
-        })?;
+    async fn append(&self, event: &AuditEvent<'_>) -> Result<(), AuditError> {
+        let (append, answered) = Append::new(event);
+        self.queue.push(append)?;
         match tokio::time::timeout(APPEND_TIMEOUT, answered).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(AuditError::Closed),
@@ -167,6 +171,10 @@ fn head_path(database: &Path) -> PathBuf {
 /// How many events may wait for the disk.
 pub const MAX_QUEUE: usize = 1024;
 
+/// So many ids are known to be used, the last ones, so many to have been refused, and there may be so many
+/// mints under way.
+const MAX_IDS: usize = 65_536;
+
 /// How long an event may wait for the disk.
 pub const APPEND_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -183,15 +191,14 @@ mod tests {
         Refusal::new(id, Timestamp::from_unix(1_800_000_000), AuditCode::new("denied").unwrap())
     }
 
-    /// A log whose writer does nothing but what the test does.
-    fn stalled(room: usize) -> (SqliteAudit, std::sync::mpsc::Receiver<Command>) {
-        let (commands, waiting) = sync_channel(room);
-        (SqliteAudit { commands, head: Arc::new(Mutex::new(ChainHead::EMPTY)) }, waiting)
+    /// A log that nobody writes.
+    fn stalled(room: usize) -> SqliteAudit {
+        SqliteAudit { queue: Arc::new(Queue::new(room)), head: Arc::new(Mutex::new(ChainHead::EMPTY)) }
     }
 
     #[tokio::test(start_paused = true)]
     async fn w56_a_slow_disk_is_unavailable_after_a_while() {
-        let (audit, _waiting) = stalled(1);
+        let audit = stalled(1);
         let begun = tokio::time::Instant::now();
         let error = audit.refusal(&refusal()).await.unwrap_err();
         assert!(matches!(error, AuditError::Slow) && error.kind() == ErrorKind::Unavailable);
@@ -200,7 +207,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn w56_a_full_queue_is_unavailable_at_once() {
-        let (audit, _waiting) = stalled(1);
+        let audit = stalled(1);
         assert!(matches!(audit.refusal(&refusal()).await, Err(AuditError::Slow)));
         let begun = tokio::time::Instant::now();
         let error = audit.refusal(&refusal()).await.unwrap_err();
@@ -210,13 +217,10 @@ mod tests {
 
     #[tokio::test]
     async fn w56_a_writer_that_is_gone_is_unavailable() {
-        let (audit, waiting) = stalled(1);
+        let audit = stalled(1);
         let event = refusal();
-        let (answer, _) = tokio::join!(audit.refusal(&event), async {
-            drop(waiting.recv().unwrap());
-        });
+        let (answer, _) = tokio::join!(audit.refusal(&event), async { drop(audit.queue.end()) });
         assert!(matches!(answer, Err(AuditError::Closed)));
-        drop(waiting);
         let error = audit.refusal(&refusal()).await.unwrap_err();
         assert!(matches!(error, AuditError::Closed) && error.kind() == ErrorKind::Unavailable);
         assert!(matches!(audit.close().await, Err(AuditError::Closed)));

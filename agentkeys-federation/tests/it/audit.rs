@@ -106,19 +106,19 @@ async fn r87_golden_vectors_of_rows_and_chain() {
     let (rows, head) = vectors();
     assert_eq!(verify_chain(&rows, &head), Ok(()));
     // the same rows from events: the first was made with a key that is no longer known
-    let of = |at: usize, event: &AuditEvent| {
+    let of = |at: usize, event: &AuditEvent<'_>| {
         assert_eq!(AuditRow::after(&rows[at - 1].head(), event), rows[at], "row {}", at + 1);
     };
     let at = |seconds: u64| Timestamp::from_unix(1_800_000_000 + seconds);
     let id = |text: &str| text.parse::<AuditId>().unwrap();
     let second = id("ak-AgICAgICAgICAgICAgICAg");
-    of(1, &AuditEvent::Outcome(id("ak-AAAAAAAAAAAAAAAAAAAAAA"), Outcome::issued(at(1), at(900))));
+    of(1, &AuditEvent::Outcome(&id("ak-AAAAAAAAAAAAAAAAAAAAAA"), &Outcome::issued(at(1), at(900))));
     let refusal = Refusal::new(id("ak-AQEBAQEBAQEBAQEBAQEBAQ"), at(2), code("tenant_unknown"));
-    of(2, &AuditEvent::Refusal(refusal));
+    of(2, &AuditEvent::Refusal(&refusal));
     let attribution = Attribution::Attributed(SourceIdentity::digest("acme", "session:7").unwrap());
-    of(3, &AuditEvent::Intent(legacy(second.clone(), at(3), attribution)));
+    of(3, &AuditEvent::Intent(&legacy(second.clone(), at(3), attribution)));
     let outcome = Outcome::of_exchange(at(4), ExchangeError::Denied);
-    of(4, &AuditEvent::Outcome(second, outcome));
+    of(4, &AuditEvent::Outcome(&second, &outcome));
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn forged(rows: &[AuditRow]) -> Vec<AuditRow> {
     let mut head = ChainHead::EMPTY;
     let mut forged = Vec::new();
     for _ in rows {
-        forged.push(AuditRow::after(&head, &AuditEvent::Refusal(mint.refusal())));
+        forged.push(AuditRow::after(&head, &AuditEvent::Refusal(&mint.refusal())));
         head = forged[forged.len() - 1].head();
     }
     forged
@@ -216,7 +216,7 @@ async fn r87_the_table_of_manipulations() {
         check("hash", edited, ChainError::Row(at as u64 + 1));
     }
     check("written anew", forged(&rows), ChainError::Head);
-    let next = AuditRow::after(&head, &AuditEvent::Refusal(Mints::new(55).refusal()));
+    let next = AuditRow::after(&head, &AuditEvent::Refusal(&Mints::new(55).refusal()));
     check("one more", rows.iter().cloned().chain([next]).collect(), ChainError::Surplus);
     check("numbers skipped", rows[1..].to_vec(), ChainError::Row(1));
     assert_eq!(verify_chain(&rows, &ChainHead::EMPTY), Err(ChainError::Surplus));
@@ -242,7 +242,7 @@ fn edits(value: &AuditValue) -> Vec<AuditValue> {
 fn a_row_whose_number_is_not_its_place_is_found_though_its_hash_is_right() {
     let (mint, zeros) = (Mints::new(7), "0".repeat(64));
     let head: ChainHead = format!("ak-audit-1 4 {zeros}").parse().unwrap();
-    let row = AuditRow::after(&head, &AuditEvent::Refusal(mint.refusal()));
+    let row = AuditRow::after(&head, &AuditEvent::Refusal(&mint.refusal()));
     let digits: String = row.hash().iter().map(|byte| format!("{byte:02x}")).collect();
     let head = format!("ak-audit-1 1 {digits}").parse().unwrap();
     assert_eq!(verify_chain([row], &head), Err(ChainError::Row(1)));
@@ -407,7 +407,8 @@ async fn w56_a_full_sink_takes_nothing_more() {
 /// Of one id one intent and, after it, one outcome. For every sink.
 pub(crate) async fn one_of_each(audit: &dyn AuditSink, mint: &Mints) {
     let intent = mint.intent();
-    let orphan = AuditEvent::Outcome(intent.id().clone(), mint.issued());
+    let outcome = mint.issued();
+    let orphan = AuditEvent::Outcome(intent.id(), &outcome);
     let error = audit.append(&orphan).await.unwrap_err();
     assert!(matches!(error, AuditError::NoIntent) && error.kind() == ErrorKind::Misconfigured);
     assert!(error.retry_after().is_none());
@@ -475,7 +476,8 @@ async fn only_an_access_key_id_of_awss_form_is_written() {
         world.http.answer(STS, 200, answer);
         let credentials = world.exchanger.exchange(&token, &world.session).await.unwrap();
         assert_eq!(credentials.access_key_id(), key);
-        let event = AuditEvent::Outcome(AuditId::of_token(&token), Outcome::credentials(NOW, &credentials));
+        let (id, outcome) = (AuditId::of_token(&token), Outcome::credentials(NOW, &credentials));
+        let event = AuditEvent::Outcome(&id, &outcome);
         let row = AuditRow::after(&ChainHead::EMPTY, &event);
         assert_eq!(text(&row, "access_key_id"), written.then_some(key));
     }

@@ -7,12 +7,14 @@ use std::sync::Arc;
 
 use agentkeys_core::ErrorKind;
 use agentkeys_federation::{
-    AttributedSession, Attribution, AuditError, AuditId, AuditSink as _, AuditStoreError, AwsCredentials,
-    BaseCredentials, ChainError, ChainHead, Intent, SourceIdentity, SqliteAudit,
+    AUDIT_COLUMNS, AttributedSession, Attribution, AuditError, AuditId, AuditRow, AuditSink, AuditStoreError,
+    AuditValue, AwsCredentials, BaseCredentials, ChainError, ChainHead, Intent, Outcome, SourceIdentity,
+    SqliteAudit,
 };
 use rusqlite::Connection;
+use rusqlite::types::ValueRef;
 
-use crate::audit::{Mints, exchanged, one_of_each};
+use crate::audit::{Mints, exchanged, memory, one_of_each};
 use crate::support::{NOW, World};
 
 /// A folder of this test alone, on the disk that the build is on.
@@ -40,7 +42,7 @@ impl Folder {
 
     fn sql(&self, sql: &str) {
         let database = Connection::open(self.log()).unwrap();
-        database.execute_batch(&format!("PRAGMA ignore_check_constraints = ON; {sql}")).unwrap();
+        database.execute_batch(sql).unwrap();
     }
 }
 
@@ -114,56 +116,63 @@ async fn w56_an_event_that_is_refused_leaves_the_others_of_its_batch_alone() {
     assert_eq!((head.count(), SqliteAudit::verify(folder.log(), &head).unwrap()), (49, head));
 }
 
+/// The text and hash of a row that nobody wrote.
+const FORGED: &str = "'[10,1,\"ak-AAAAAAAAAAAAAAAAAAAAAA\",\"refusal\"]', zeroblob(32)";
+
+/// Where a value is in a row's text.
+fn column(name: &str) -> String {
+    format!("$[{}]", AUDIT_COLUMNS.iter().position(|column| *column == name).unwrap())
+}
+
 #[tokio::test]
 async fn r87_the_table_of_manipulations_of_the_database() {
     let cut = ChainError::Missing { found: 8, expected: 9 };
-    let cases: [(&str, &str, ChainError); 15] = [
-        ("last row", "DELETE FROM audit WHERE seq = 9", cut),
-        ("all rows", "DELETE FROM audit", ChainError::Missing { found: 0, expected: 9 }),
-        ("first row", "DELETE FROM audit WHERE seq = 1", ChainError::Row(1)),
-        ("a row between", "DELETE FROM audit WHERE seq = 5", ChainError::Row(5)),
+    let edit = |value: &str, seq: u64| {
+        format!("UPDATE audit_rows SET row = json_set(row, {value}) WHERE seq = {seq}")
+    };
+    let (tenant, agent, code) = (column("tenant"), column("agent"), column("code"));
+    let cases: [(&str, String, ChainError); 19] = [
+        ("last row", "DELETE FROM audit_rows WHERE seq = 9".into(), cut),
+        ("all rows", "DELETE FROM audit_rows".into(), ChainError::Missing { found: 0, expected: 9 }),
+        ("first row", "DELETE FROM audit_rows WHERE seq = 1".into(), ChainError::Row(1)),
+        ("a row between", "DELETE FROM audit_rows WHERE seq = 5".into(), ChainError::Row(5)),
         (
             "hidden",
-            "DELETE FROM audit WHERE seq = 5; UPDATE audit SET seq = seq - 1 WHERE seq > 5",
+            "DELETE FROM audit_rows WHERE seq = 5; UPDATE audit_rows SET seq = seq - 1 WHERE seq > 5".into(),
             ChainError::Row(5),
         ),
-        ("edited", "UPDATE audit SET agent = 'red' WHERE seq = 4", ChainError::Row(4)),
-        ("emptied", "UPDATE audit SET tenant = NULL WHERE seq = 4", ChainError::Row(4)),
-        ("filled", "UPDATE audit SET jti = '' WHERE seq = 4", ChainError::Row(4)),
-        ("number", "UPDATE audit SET at = at + 1 WHERE seq = 2", ChainError::Row(2)),
-        ("last edited", "UPDATE audit SET code = 'x' WHERE seq = 9", ChainError::Row(9)),
-        ("hash", "UPDATE audit SET hash = zeroblob(32) WHERE seq = 3", ChainError::Row(3)),
-        ("no hash", "UPDATE audit SET hash = zeroblob(0) WHERE seq = 3", ChainError::Row(3)),
+        ("edited", edit(&format!("'{agent}', 'red'"), 4), ChainError::Row(4)),
+        ("emptied", edit(&format!("'{tenant}', NULL"), 4), ChainError::Row(4)),
+        ("filled", edit("'$[11]', ''", 4), ChainError::Row(4)),
+        ("number", edit("'$[1]', 1", 2), ChainError::Row(2)),
+        ("last edited", edit(&format!("'{code}', 'x'"), 9), ChainError::Row(9)),
+        ("a space", "UPDATE audit_rows SET row = row || ' ' WHERE seq = 6".into(), ChainError::Row(6)),
+        ("no text", "UPDATE audit_rows SET row = '' WHERE seq = 6".into(), ChainError::Row(6)),
+        ("its number", edit("'$[0]', 7", 6), ChainError::Row(6)),
+        ("one value more", edit("'$[#]', 7", 6), ChainError::Row(6)),
+        ("hash", "UPDATE audit_rows SET hash = zeroblob(32) WHERE seq = 3".into(), ChainError::Row(3)),
+        ("no hash", "UPDATE audit_rows SET hash = zeroblob(0) WHERE seq = 3".into(), ChainError::Row(3)),
         (
             "swapped",
-            "UPDATE audit SET seq = 100 WHERE seq = 2; UPDATE audit SET seq = 2 WHERE seq = 3; \
-             UPDATE audit SET seq = 3 WHERE seq = 100",
+            "UPDATE audit_rows SET seq = 100 WHERE seq = 2; UPDATE audit_rows SET seq = 2 WHERE seq = 3; \
+             UPDATE audit_rows SET seq = 3 WHERE seq = 100"
+                .into(),
             ChainError::Row(2),
         ),
-        (
-            "before the first",
-            "INSERT INTO audit (seq, at, id, event, code, hash) \
-             VALUES (0, 1, 'ak-AAAAAAAAAAAAAAAAAAAAAA', 'refusal', 'x', zeroblob(32))",
-            ChainError::Row(1),
-        ),
-        (
-            "after the last",
-            "INSERT INTO audit (seq, at, id, event, code, hash) \
-             VALUES (10, 1, 'ak-AAAAAAAAAAAAAAAAAAAAAA', 'refusal', 'x', zeroblob(32))",
-            ChainError::Row(10),
-        ),
+        ("before the first", format!("INSERT INTO audit_rows VALUES (0, {FORGED})"), ChainError::Row(1)),
+        ("after the last", format!("INSERT INTO audit_rows VALUES (10, {FORGED})"), ChainError::Row(10)),
     ];
     let (good, head) = written("manipulated").await;
     for (what, sql, expected) in cases {
         let folder = Folder::new("manipulated-copy");
         fs::copy(good.log(), folder.log()).unwrap();
         fs::copy(good.head(), folder.head()).unwrap();
-        folder.sql(sql);
+        folder.sql(&sql);
         let error = SqliteAudit::verify(folder.log(), &head).unwrap_err();
         assert!(matches!(error, AuditStoreError::Chain(found) if found == expected), "{what}: {error:?}");
         assert_eq!(error.kind(), ErrorKind::Misconfigured);
-        // opening reads the end alone
-        let end = ["last row", "all rows", "hidden", "after the last"].contains(&what);
+        // opening hashes the end alone, and reads the ids of the last rows
+        let end = ["last row", "all rows", "hidden", "after the last", "no text"].contains(&what);
         assert_eq!(SqliteAudit::open(folder.log()).is_err(), end, "{what}");
     }
 }
@@ -171,7 +180,7 @@ async fn r87_the_table_of_manipulations_of_the_database() {
 #[tokio::test]
 async fn r87_a_cut_log_and_a_foreign_one_do_not_open() {
     let (folder, _) = written("cut").await;
-    folder.sql("DELETE FROM audit WHERE seq > 6");
+    folder.sql("DELETE FROM audit_rows WHERE seq > 6");
     let error = SqliteAudit::open(folder.log()).unwrap_err();
     let cut = ChainError::Missing { found: 6, expected: 9 };
     assert!(matches!(error, AuditStoreError::Chain(found) if found == cut), "{error:?}");
@@ -201,7 +210,7 @@ async fn a_head_that_is_behind_is_brought_up_to_rows_that_follow_it() {
     drop(audit.close().await);
     // and rows that do not follow are not taken
     fs::write(folder.head(), &old).unwrap();
-    folder.sql("UPDATE audit SET code = 'x' WHERE seq = 12");
+    folder.sql("UPDATE audit_rows SET row = json_set(row, '$[4]', 'x') WHERE seq = 12");
     let error = SqliteAudit::open(folder.log()).unwrap_err();
     assert!(matches!(error, AuditStoreError::Chain(ChainError::Row(12))), "{error:?}");
 }
@@ -255,7 +264,7 @@ async fn no_log_is_begun_anew_in_silence() {
 #[tokio::test]
 async fn another_database_is_not_a_log() {
     let (folder, head) = written("schema").await;
-    for sql in ["PRAGMA user_version = 2", "PRAGMA user_version = 1; PRAGMA application_id = 1"] {
+    for sql in ["PRAGMA user_version = 1", "PRAGMA user_version = 2; PRAGMA application_id = 1"] {
         folder.sql(sql);
         assert!(matches!(SqliteAudit::open(folder.log()), Err(AuditStoreError::Schema)), "{sql}");
         assert!(matches!(SqliteAudit::verify(folder.log(), &head), Err(AuditStoreError::Schema)), "{sql}");
@@ -306,16 +315,67 @@ async fn w56_a_database_that_fails_is_unavailable_and_nothing_is_said_to_be_dura
     // nothing was left in doubt, so it goes on
     write(&audit, &mint, 1).await;
     // rows that somebody else writes make ours fail, and they are found
-    rude.execute_batch(
-        "INSERT INTO audit (seq, at, id, event, code, hash) \
-         VALUES (5, 1, 'ak-AAAAAAAAAAAAAAAAAAAAAA', 'refusal', 'x', zeroblob(32))",
-    )
-    .unwrap();
+    rude.execute_batch(&format!("INSERT INTO audit_rows VALUES (5, {FORGED})")).unwrap();
     let error = audit.intent(&mint.intent()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
     drop(rude);
     drop(audit.close().await);
     assert!(matches!(SqliteAudit::open(folder.log()), Err(AuditStoreError::Chain(ChainError::Row(5)))));
+}
+
+#[tokio::test]
+async fn the_view_has_a_column_for_each_value() {
+    let folder = Folder::new("view");
+    let (audit, memory, mint) = (SqliteAudit::create(folder.log()).unwrap(), memory(10), Mints::new(7));
+    let (intent, refusal) = (mint.intent(), mint.refusal());
+    for audit in [&audit as &dyn AuditSink, &*memory] {
+        let receipt = audit.intent(&intent).await.unwrap();
+        audit.outcome(receipt, Outcome::issued(NOW, NOW)).await.unwrap();
+        audit.refusal(&refusal).await.unwrap();
+    }
+    audit.close().await.unwrap();
+    let database = Connection::open(folder.log()).unwrap();
+    let sql = format!("SELECT {}, hash FROM audit ORDER BY seq", AUDIT_COLUMNS.join(", "));
+    let mut rows = database.prepare(&sql).unwrap();
+    let rows = rows.query_map([], |row| {
+        let value = |at: usize| match row.get_ref(at).unwrap() {
+            ValueRef::Null => AuditValue::Null,
+            ValueRef::Integer(number) => AuditValue::Integer(number),
+            ValueRef::Text(text) => AuditValue::Text(String::from_utf8(text.to_vec()).unwrap()),
+            other => panic!("{other:?}"),
+        };
+        Ok(AuditRow::stored(std::array::from_fn(value), row.get(AUDIT_COLUMNS.len())?))
+    });
+    let rows: Vec<_> = rows.unwrap().map(Result::unwrap).collect();
+    assert_eq!(rows, memory.rows().0);
+}
+
+#[tokio::test]
+async fn w56_a_row_that_was_taken_back_may_come_again() {
+    let folder = Folder::new("taken-back");
+    let (audit, intent) = (SqliteAudit::create(folder.log()).unwrap(), Mints::new(7).intent());
+    folder.sql(&format!("INSERT INTO audit_rows VALUES (1, {FORGED})"));
+    assert!(matches!(audit.intent(&intent).await, Err(AuditError::Storage(_))));
+    folder.sql("DELETE FROM audit_rows");
+    let _receipt = audit.intent(&intent).await.unwrap();
+    let head = audit.close().await.unwrap();
+    assert_eq!((head.count(), SqliteAudit::verify(folder.log(), &head).unwrap()), (1, head));
+}
+
+#[tokio::test]
+async fn w56_ids_are_known_after_a_restart() {
+    let folder = Folder::new("restart");
+    let (audit, mint) = (SqliteAudit::create(folder.log()).unwrap(), Mints::new(7));
+    let (doubled, refused) = (mint.intent(), mint.refusal());
+    let open = audit.intent(&mint.intent()).await.unwrap();
+    let _receipt = audit.intent(&doubled).await.unwrap();
+    audit.refusal(&refused).await.unwrap();
+    audit.close().await.unwrap();
+    let audit = SqliteAudit::open(folder.log()).unwrap();
+    assert!(matches!(audit.intent(&doubled).await, Err(AuditError::Doubled)));
+    assert!(matches!(audit.refusal(&refused).await, Err(AuditError::Doubled)));
+    audit.outcome(open, mint.issued()).await.unwrap();
+    assert_eq!(audit.close().await.unwrap().count(), 4);
 }
 
 #[tokio::test]

@@ -207,7 +207,7 @@ impl Faulty {
 
 #[async_trait]
 impl AuditSink for Faulty {
-    async fn append(&self, event: &AuditEvent) -> Result<(), AuditError> {
+    async fn append(&self, event: &AuditEvent<'_>) -> Result<(), AuditError> {
         // others have their turn before it answers
         tokio::task::yield_now().await;
         let (fault, at) = *self.faults.lock().unwrap();

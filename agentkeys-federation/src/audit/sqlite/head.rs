@@ -1,5 +1,5 @@
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::Read as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -32,8 +32,8 @@ impl HeadFile {
 
     /// Writes the head where other processes see it; every [`SYNC_EVERY`] rows it is made durable as well.
     pub(super) fn write(&mut self, head: &ChainHead) -> std::io::Result<()> {
-        self.file.seek(SeekFrom::Start(0))?;
-        self.file.write_all(format!("{:<width$}\n", head.to_string(), width = WIDTH - 1).as_bytes())?;
+        let line = format!("{:<width$}\n", head.to_string(), width = WIDTH - 1);
+        write_at_start(&mut self.file, line.as_bytes())?;
         if head.count().saturating_sub(self.synced) >= SYNC_EVERY {
             self.sync()?;
             self.synced = head.count();
@@ -44,6 +44,18 @@ impl HeadFile {
     pub(super) fn sync(&self) -> std::io::Result<()> {
         self.file.sync_data()
     }
+}
+
+#[cfg(unix)]
+fn write_at_start(file: &mut File, bytes: &[u8]) -> std::io::Result<()> {
+    std::os::unix::fs::FileExt::write_all_at(file, bytes, 0)
+}
+
+#[cfg(not(unix))]
+fn write_at_start(file: &mut File, bytes: &[u8]) -> std::io::Result<()> {
+    use std::io::{Seek as _, Write as _};
+    file.rewind()?;
+    file.write_all(bytes)
 }
 
 /// The head in a file: one line of [`WIDTH`] bytes and nothing else.

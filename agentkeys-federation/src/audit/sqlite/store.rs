@@ -4,16 +4,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE;
-use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Statement, params_from_iter};
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Statement};
 
 use super::head::{HeadFile, check_private, create_private};
+use super::ids::Ids;
+use super::queue::{Arrivals, Told};
 use super::{APPEND_TIMEOUT, AuditStoreError};
 use crate::audit::AuditError;
-use crate::audit::chain::{Cell, ChainError, ChainHead, ChainWalk};
-use crate::audit::event::AuditEvent;
-use crate::audit::row::{AUDIT_COLUMNS, AuditRow, AuditValue};
+use crate::audit::chain::{ChainError, ChainHead, ChainWalk, link};
+use crate::audit::row::AUDIT_COLUMNS;
 
 /// The database and the head, in the hands of the one who writes.
 #[derive(Debug)]
@@ -21,7 +21,10 @@ pub(super) struct Store {
     database: Connection,
     file: HeadFile,
     head: ChainHead,
+    ids: Ids,
     in_doubt: bool,
+    /// The first row that is in SQLite's log alone.
+    logged: u64,
 }
 
 impl Store {
@@ -30,11 +33,11 @@ impl Store {
         let database = Connection::open_with_flags(path, FLAGS | OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         configure(&database)?;
         let identity = format!("PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION};");
-        database.execute_batch(&format!("BEGIN IMMEDIATE; {SCHEMA} {identity} COMMIT;"))?;
+        database.execute_batch(&format!("BEGIN IMMEDIATE; {TABLE}; {}; {identity} COMMIT;", view()))?;
         // the names of both files are durable as well
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(AuditStoreError::Io)?;
-        Ok(Self { database, file, head: ChainHead::EMPTY, in_doubt: false })
+        Ok(Self { database, file, head: ChainHead::EMPTY, ids: Ids::default(), in_doubt: false, logged: 0 })
     }
 
     pub(super) fn open(path: &Path, file: HeadFile, known: ChainHead) -> Result<Self, AuditStoreError> {
@@ -43,22 +46,27 @@ impl Store {
         configure(&database)?;
         check_schema(&database)?;
         let stored: Option<Vec<u8>> = database
-            .query_row("SELECT hash FROM audit WHERE seq = ?1", [integer(known.count())], |row| row.get(0))
+            .query_row("SELECT hash FROM audit_rows WHERE seq = ?1", [integer(known.count())], |row| {
+                row.get(0)
+            })
             .optional()?;
         match stored {
             Some(hash) if hash == known.hash() => {}
             None if known == ChainHead::EMPTY => {}
             Some(_) => return Err(ChainError::Head.into()),
             None => {
-                let found: i64 = database.query_row("SELECT count(*) FROM audit", [], |row| row.get(0))?;
+                let found: i64 =
+                    database.query_row("SELECT count(*) FROM audit_rows", [], |row| row.get(0))?;
                 let found = u64::try_from(found).unwrap_or_default();
                 return Err(ChainError::Missing { found, expected: known.count() }.into());
             }
         }
-        let sql = format!("SELECT {}, hash FROM audit WHERE seq > ?1 ORDER BY seq", AUDIT_COLUMNS.join(", "));
+        let sql = "SELECT seq, row, hash FROM audit_rows WHERE seq > ?1 ORDER BY seq";
         let mut walk = ChainWalk::from(known, known);
-        walk_along(&mut database.prepare(&sql)?, [integer(known.count())], &mut walk)?;
-        let mut store = Self { head: walk.finish()?, database, file, in_doubt: false };
+        walk_along(&mut database.prepare(sql)?, [integer(known.count())], &mut walk)?;
+        let head = walk.finish()?;
+        let ids = Ids::read(&database)?;
+        let mut store = Self { head, ids, database, file, in_doubt: false, logged: 0 };
         store.file.write(&store.head).and_then(|()| store.file.sync()).map_err(AuditStoreError::Io)?;
         Ok(store)
     }
@@ -73,48 +81,56 @@ impl Store {
     }
 
     /// Makes events durable in one transaction; an answer for each.
-    pub(super) fn write<'e>(
-        &mut self,
-        events: impl ExactSizeIterator<Item = &'e AuditEvent>,
-    ) -> Vec<Result<(), AuditError>> {
-        let count = events.len();
-        if count == 0 {
-            return Vec::new();
-        }
-        self.transaction(events).unwrap_or_else(|error| {
-            let error: Arc<dyn Error + Send + Sync> = Arc::from(error);
-            (0..count).map(|_| Err(AuditError::Storage(Arc::clone(&error)))).collect()
-        })
-    }
-
-    fn transaction<'e>(
-        &mut self,
-        events: impl Iterator<Item = &'e AuditEvent>,
-    ) -> Result<Vec<Result<(), AuditError>>, Box<dyn Error + Send + Sync>> {
-        self.database.execute_batch("BEGIN IMMEDIATE")?;
-        let mut head = self.head;
-        let mut answers = Vec::new();
-        for event in events {
-            match insert(&self.database, &head, event) {
-                Ok(Ok(row)) => {
-                    head = row.head();
-                    answers.push(Ok(()));
-                }
-                Ok(Err(error)) => answers.push(Err(error)),
-                Err(error) => {
-                    self.in_doubt = self.database.execute_batch("ROLLBACK").is_err();
-                    return Err(error.into());
-                }
+    pub(super) fn write(&mut self, mut arrivals: Arrivals<'_>) -> Vec<(Told, Result<(), AuditError>)> {
+        let mut told = Vec::new();
+        match self.transaction(&mut arrivals, &mut told) {
+            Ok(answers) => told.into_iter().zip(answers).collect(),
+            Err(error) => {
+                let error: Arc<dyn Error + Send + Sync> = Arc::from(error);
+                told.extend(arrivals.into_rest().map(|append| append.told));
+                let failed = |told| (told, Err(AuditError::Storage(Arc::clone(&error))));
+                told.into_iter().map(failed).collect()
             }
         }
-        let committed = self.database.execute_batch("COMMIT");
-        let told = committed.map_err(Into::into).and_then(|()| self.file.write(&head).map_err(Into::into));
-        if told.is_ok() {
+    }
+
+    fn transaction(
+        &mut self,
+        arrivals: &mut Arrivals<'_>,
+        told: &mut Vec<Told>,
+    ) -> Result<Vec<Result<(), AuditError>>, Box<dyn Error + Send + Sync>> {
+        self.execute("BEGIN IMMEDIATE")?;
+        let mut head = self.head;
+        let answers = match insert(&self.database, &mut self.ids, arrivals, &mut head, told) {
+            Ok(answers) => answers,
+            Err(error) => {
+                self.ids.take_back(self.head.count());
+                self.in_doubt = self.execute("ROLLBACK").is_err();
+                return Err(error.into());
+            }
+        };
+        let committed = self.execute("COMMIT");
+        let shown = committed.map_err(Into::into).and_then(|_| self.file.write(&head).map_err(Into::into));
+        if shown.is_ok() {
             self.head = head;
         } else {
             self.in_doubt = true;
         }
-        told.map(|()| answers)
+        shown.map(|()| answers)
+    }
+
+    /// To be called when nothing waits: brings the rows from SQLite's log into the database, once there are
+    /// many. SQLite does it by itself, while others wait, where that never happens.
+    pub(super) fn rest(&mut self) {
+        if self.head.count().saturating_sub(self.logged) >= MANY {
+            // where it fails the rows are as durable as before, and the next commit says what is wrong
+            let _ = self.database.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+            self.logged = self.head.count();
+        }
+    }
+
+    fn execute(&self, sql: &str) -> rusqlite::Result<usize> {
+        self.database.prepare_cached(sql)?.execute([])
     }
 
     pub(super) fn close(self) -> Result<ChainHead, AuditError> {
@@ -124,47 +140,63 @@ impl Store {
     }
 }
 
-/// One row after `head`; the inner error is this event's own and leaves the others alone.
+/// A row after `head` for each that comes, and an answer.
 fn insert(
     database: &Connection,
-    head: &ChainHead,
-    event: &AuditEvent,
-) -> rusqlite::Result<Result<AuditRow, AuditError>> {
-    if let AuditEvent::Outcome(id, _) = event {
-        let mut intent = database.prepare_cached("SELECT 1 FROM audit WHERE id = ?1 AND event = 'intent'")?;
-        if !intent.exists([id.as_str()])? {
-            return Ok(Err(AuditError::NoIntent));
+    ids: &mut Ids,
+    arrivals: &mut Arrivals<'_>,
+    head: &mut ChainHead,
+    told: &mut Vec<Told>,
+) -> rusqlite::Result<Vec<Result<(), AuditError>>> {
+    let mut insert = database.prepare_cached(INSERT)?;
+    let (mut answers, mut room) = (Vec::new(), Room::default());
+    for append in arrivals {
+        told.push(append.told);
+        // an event that is refused leaves the others alone
+        let checked = ids.check(&append.id, append.kind);
+        if checked.is_ok() {
+            *head = place(&mut insert, &append.text, head, &mut room)?;
+            ids.put(append.id, append.kind, head.count());
         }
+        answers.push(checked);
     }
-    let row = AuditRow::after(head, event);
-    let hash: &dyn ToSql = row.hash();
-    let values = row.values().iter().map(|value| value as &dyn ToSql).chain([hash]);
-    match database.prepare_cached(INSERT)?.execute(params_from_iter(values)) {
-        Ok(_) => Ok(Ok(row)),
-        Err(rusqlite::Error::SqliteFailure(error, _)) if error.extended_code == SQLITE_CONSTRAINT_UNIQUE => {
-            Ok(Err(AuditError::Doubled))
-        }
-        Err(error) => Err(error),
-    }
+    Ok(answers)
 }
 
-impl ToSql for AuditValue {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::Borrowed(match self {
-            Self::Null => ValueRef::Null,
-            Self::Integer(number) => ValueRef::Integer(*number),
-            Self::Text(text) => ValueRef::Text(text.as_bytes()),
-        }))
-    }
+/// The row after `head`, whose values but for its number are spelled in `values`.
+fn place(
+    insert: &mut Statement<'_>,
+    values: &[u8],
+    head: &ChainHead,
+    room: &mut Room,
+) -> rusqlite::Result<ChainHead> {
+    let count = head.count().saturating_add(1);
+    room.text.clear();
+    room.text.extend_from_slice(b"[");
+    room.text.extend_from_slice(count.to_string().as_bytes());
+    room.text.extend_from_slice(b",");
+    room.text.extend_from_slice(values.get(1..).unwrap_or_default());
+    let hash = link(head.hash(), &room.text, &mut room.linked);
+    insert.raw_bind_parameter(1, integer(count))?;
+    insert.raw_bind_parameter(2, ToSqlOutput::Borrowed(ValueRef::Text(&room.text)))?;
+    insert.raw_bind_parameter(3, hash)?;
+    insert.raw_execute()?;
+    Ok(ChainHead::at(count, hash))
+}
+
+/// To work in.
+#[derive(Default)]
+struct Room {
+    text: Vec<u8>,
+    linked: Vec<u8>,
 }
 
 pub(super) fn verify(path: &Path, known: &ChainHead) -> Result<ChainHead, AuditStoreError> {
     let database = Connection::open_with_flags(path, FLAGS | OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     database.busy_timeout(APPEND_TIMEOUT)?;
     check_schema(&database)?;
-    let sql = format!("SELECT {}, hash FROM audit ORDER BY seq", AUDIT_COLUMNS.join(", "));
     let mut walk = ChainWalk::new(*known);
-    walk_along(&mut database.prepare(&sql)?, [], &mut walk)?;
+    walk_along(&mut database.prepare("SELECT seq, row, hash FROM audit_rows ORDER BY seq")?, [], &mut walk)?;
     Ok(walk.finish()?)
 }
 
@@ -176,14 +208,9 @@ fn walk_along(
 ) -> Result<(), AuditStoreError> {
     let mut rows = rows.query(parameters)?;
     while let Some(row) = rows.next()? {
-        let cells = (0..AUDIT_COLUMNS.len()).map(|at| match row.get_ref(at) {
-            Ok(ValueRef::Null) => Cell::Null,
-            Ok(ValueRef::Integer(number)) => Cell::Integer(number),
-            Ok(ValueRef::Text(text)) => Cell::Text(text),
-            Ok(ValueRef::Real(_) | ValueRef::Blob(_)) | Err(_) => Cell::Foreign,
-        });
-        let hash = row.get_ref(AUDIT_COLUMNS.len())?.as_blob().unwrap_or_default();
-        walk.cells(cells, hash)?;
+        let seq: i64 = row.get(0)?;
+        let (text, hash) = (row.get_ref(1)?.as_str(), row.get_ref(2)?.as_blob());
+        walk.text(seq, text.unwrap_or_default().as_bytes(), hash.unwrap_or_default())?;
     }
     Ok(())
 }
@@ -192,7 +219,7 @@ fn configure(database: &Connection) -> Result<(), AuditStoreError> {
     database.busy_timeout(BUSY)?;
     let mode: String = database.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     database.execute_batch(
-        "PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;",
+        "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 16000; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;",
     )?;
     let full: i64 = database.query_row("PRAGMA synchronous", [], |row| row.get(0))?;
     if mode == "wal" && full == 2 { Ok(()) } else { Err(AuditStoreError::Schema) }
@@ -217,53 +244,32 @@ const BUSY: Duration = Duration::from_millis(500);
 /// `AgAu`: how `file` and SQLite's own tools know the log.
 const APPLICATION: i64 = 0x4167_4175;
 
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
-/// The values of [`AUDIT_COLUMNS`], and the hash.
-const INSERT: &str = "INSERT INTO audit (seq, at, id, event, path, subject, agent, tenant, instance, \
-    evidence_kind, assurance, jti, kid, token_expires_at, role_arn, session_name, session_seconds, \
-    attribution, source_identity, source_identity_preimage, outcome, expires_at, access_key_id, code, hash) \
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, \
-    ?22, ?23, ?24, ?25)";
+/// About as many rows as SQLite would leave in its log.
+const MANY: u64 = 4096;
+
+const INSERT: &str = "INSERT INTO audit_rows (seq, row, hash) VALUES (?1, ?2, ?3)";
+
+/// A row is written as the text that is hashed; the view has a column for each value. What a row may be is
+/// decided by types where it is made, and kept by the chain: columns, checks and an index of the ids would
+/// take several times as long to write as the text.
+const TABLE: &str = "CREATE TABLE audit_rows (
+    seq INTEGER PRIMARY KEY,
+    row TEXT NOT NULL,
+    hash BLOB NOT NULL
+) STRICT";
 
 /// `requested_role` is for readers of older logs and follows from the others (W55).
-const SCHEMA: &str = "
-CREATE TABLE audit (
-    seq INTEGER PRIMARY KEY CHECK (seq > 0),
-    at INTEGER NOT NULL CHECK (at >= 0),
-    id TEXT NOT NULL CHECK (length(id) = 25 AND id GLOB 'ak-*'),
-    event TEXT NOT NULL CHECK (event IN ('intent', 'outcome', 'refusal')),
-    path TEXT CHECK (path IN ('oidc_jwt', 'oidc_jwt+sts', 'oidc_jwt+sts+assume_role', 'legacy_assume_role')),
-    requested_role TEXT GENERATED ALWAYS AS (
-        CASE path WHEN 'oidc_jwt+sts' THEN 'data-role-via-jwt'
-        WHEN 'oidc_jwt+sts+assume_role' THEN 'data-role-via-jwt' WHEN 'oidc_jwt' THEN 'oidc_jwt'
-        ELSE role_arn END) VIRTUAL,
-    subject TEXT,
-    agent TEXT,
-    tenant TEXT,
-    instance TEXT,
-    evidence_kind TEXT,
-    assurance TEXT CHECK (assurance IN ('platform-attested', 'self-asserted')),
-    jti TEXT,
-    kid TEXT,
-    token_expires_at INTEGER CHECK (token_expires_at >= 0),
-    role_arn TEXT,
-    session_name TEXT CHECK (length(session_name) BETWEEN 2 AND 64),
-    session_seconds INTEGER CHECK (session_seconds BETWEEN 900 AND 43200),
-    attribution TEXT CHECK (attribution IN ('unattributed', 'source_identity')),
-    source_identity TEXT CHECK (length(source_identity) BETWEEN 2 AND 64),
-    source_identity_preimage TEXT,
-    outcome TEXT CHECK (outcome IN ('issued', 'refused', 'failed', 'withheld')),
-    expires_at INTEGER CHECK (expires_at >= 0),
-    access_key_id TEXT,
-    code TEXT,
-    hash BLOB NOT NULL CHECK (length(hash) = 32),
-    CHECK ((event = 'outcome') = (outcome IS NOT NULL)),
-    CHECK ((event = 'intent') = (attribution IS NOT NULL)),
-    CHECK (event <> 'intent' OR (path IS NOT NULL AND subject IS NOT NULL)),
-    CHECK (event <> 'refusal' OR code IS NOT NULL),
-    CHECK ((attribution IS 'source_identity') = (source_identity IS NOT NULL)),
-    CHECK (outcome IS NULL OR (outcome = 'issued') = (expires_at IS NOT NULL AND code IS NULL)),
-    UNIQUE (id, event)
-) STRICT;
-";
+fn view() -> String {
+    let column = |(at, name): (usize, &&str)| format!("row ->> {at} AS {name}");
+    let columns: Vec<_> = AUDIT_COLUMNS.iter().enumerate().skip(1).map(column).collect();
+    format!(
+        "CREATE VIEW audit AS SELECT *, CASE path \
+         WHEN 'oidc_jwt+sts' THEN 'data-role-via-jwt' \
+         WHEN 'oidc_jwt+sts+assume_role' THEN 'data-role-via-jwt' \
+         WHEN 'oidc_jwt' THEN 'oidc_jwt' ELSE role_arn END AS requested_role \
+         FROM (SELECT seq, {}, hash FROM audit_rows)",
+        columns.join(", ")
+    )
+}

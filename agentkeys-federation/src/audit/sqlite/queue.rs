@@ -1,0 +1,276 @@
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use std::{mem, thread, vec};
+
+use tokio::sync::oneshot;
+
+use super::ids::Kind;
+use crate::audit::AuditError;
+use crate::audit::chain::{ChainHead, spell};
+use crate::audit::event::{AuditEvent, AuditId};
+use crate::audit::row::cells;
+
+/// An event on its way to the disk, and whoever waits for it.
+#[derive(Debug)]
+pub(super) struct Append {
+    pub(super) id: AuditId,
+    pub(super) kind: Kind,
+    /// The row's text but for its number, which is not known yet.
+    pub(super) text: Vec<u8>,
+    pub(super) told: Told,
+}
+
+pub(super) type Told = oneshot::Sender<Result<(), AuditError>>;
+
+impl Append {
+    pub(super) fn new(event: &AuditEvent<'_>) -> (Self, oneshot::Receiver<Result<(), AuditError>>) {
+        let (told, answered) = oneshot::channel();
+        let mut text = Vec::with_capacity(1024);
+        spell(cells(0, event).into_iter().skip(1), &mut text);
+        (Self { id: event.id().clone(), kind: Kind::of(event), text, told }, answered)
+    }
+}
+
+pub(super) type Closed = oneshot::Sender<Result<ChainHead, AuditError>>;
+
+/// What waits for the one who writes.
+#[derive(Debug)]
+pub(super) struct Queue {
+    room: usize,
+    state: Mutex<State>,
+    awake: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: Vec<Append>,
+    /// The writer sleeps until there is something.
+    asleep: bool,
+    end: Option<End>,
+}
+
+/// Why nothing more is taken.
+#[derive(Debug)]
+enum End {
+    /// Somebody closes the log and waits for it.
+    Asked(Closed),
+    /// Nobody is left, or the writer is gone.
+    Gone,
+}
+
+impl Queue {
+    pub(super) fn new(room: usize) -> Self {
+        Self { room, state: Mutex::default(), awake: Condvar::new() }
+    }
+
+    pub(super) fn push(&self, append: Append) -> Result<(), AuditError> {
+        let mut state = self.state();
+        if state.end.is_some() {
+            return Err(AuditError::Closed);
+        }
+        if state.waiting.len() >= self.room {
+            return Err(AuditError::Full);
+        }
+        state.waiting.push(append);
+        let asleep = mem::take(&mut state.asleep);
+        drop(state);
+        if asleep {
+            self.awake.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Takes nothing more; what waits is written, and then `closed` is told.
+    pub(super) fn close(&self, closed: Closed) {
+        let mut state = self.state();
+        // where it has ended, `closed` is dropped, and that says so
+        if state.end.is_none() {
+            state.end = Some(End::Asked(closed));
+        }
+        drop(state);
+        self.awake.notify_one();
+    }
+
+    /// Nobody is left to append.
+    pub(super) fn leave(&self) {
+        self.state().end.get_or_insert(End::Gone);
+        self.awake.notify_one();
+    }
+
+    /// The writer is gone: whoever waits is told so.
+    pub(super) fn end(&self) -> Option<Closed> {
+        let mut state = self.state();
+        state.waiting.clear();
+        match state.end.replace(End::Gone) {
+            Some(End::Asked(closed)) => Some(closed),
+            Some(End::Gone) | None => None,
+        }
+    }
+
+    /// What comes next, as soon as there is something; none when nothing will come any more.
+    ///
+    /// Those who were answered together come back together: as long as there are fewer than `last`, more are
+    /// waited for, a moment at a time.
+    pub(super) fn arrivals(&self, last: usize, idle: impl FnOnce()) -> Option<Arrivals<'_>> {
+        let mut here = self.soon();
+        if here.is_empty() {
+            idle();
+            let mut state = self.state();
+            while state.waiting.is_empty() {
+                if state.end.is_some() {
+                    return None;
+                }
+                state.asleep = true;
+                state = self.awake.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+            state.asleep = false;
+            here = mem::take(&mut state.waiting);
+        }
+        Some(Arrivals { queue: self, here: here.into_iter(), taken: 0, last })
+    }
+
+    /// What comes within a moment. It is waited for awake: to fall asleep and be woken takes as long.
+    #[expect(clippy::disallowed_methods, reason = "not the time of day")]
+    fn soon(&self) -> Vec<Append> {
+        let begun = Instant::now();
+        loop {
+            let late = begun.elapsed() >= MOMENT;
+            let mut state = self.state();
+            if late || state.end.is_some() || !state.waiting.is_empty() {
+                return mem::take(&mut state.waiting);
+            }
+            drop(state);
+            thread::yield_now();
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The rows of one transaction, while they come.
+#[derive(Debug)]
+pub(super) struct Arrivals<'q> {
+    queue: &'q Queue,
+    here: vec::IntoIter<Append>,
+    taken: usize,
+    last: usize,
+}
+
+impl Arrivals<'_> {
+    /// Those who came and were not looked at.
+    pub(super) fn into_rest(self) -> impl Iterator<Item = Append> {
+        self.here
+    }
+}
+
+impl Iterator for Arrivals<'_> {
+    type Item = Append;
+
+    fn next(&mut self) -> Option<Append> {
+        loop {
+            if self.here.len() == 0 && self.taken < self.last.min(MAX_BATCH) {
+                self.here = self.queue.soon().into_iter();
+            }
+            let append = self.here.next()?;
+            // whoever stopped waiting was told that it is not durable
+            if !append.told.is_closed() {
+                self.taken += 1;
+                return Some(append);
+            }
+        }
+    }
+}
+
+/// So many rows, and what came with them, end a transaction.
+const MAX_BATCH: usize = 256;
+
+/// A fraction of what a disk needs for an `fsync`.
+const MOMENT: Duration = Duration::from_micros(50);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use agentkeys_core::Timestamp;
+
+    use super::*;
+    use crate::audit::{AuditCode, Refusal};
+
+    type Answered = oneshot::Receiver<Result<(), AuditError>>;
+
+    fn append() -> (Append, Answered) {
+        let id = "ak-AAAAAAAAAAgAAAAAAAAACQ".parse().unwrap();
+        let refusal = Refusal::new(id, Timestamp::from_unix(1), AuditCode::new("denied").unwrap());
+        Append::new(&AuditEvent::Refusal(&refusal))
+    }
+
+    fn waiting(count: usize) -> (Queue, Vec<Answered>) {
+        let queue = Queue::new(1000);
+        let answered = (0..count).map(|_| {
+            let (append, answered) = append();
+            queue.push(append).unwrap();
+            answered
+        });
+        let answered = answered.collect();
+        (queue, answered)
+    }
+
+    #[test]
+    fn what_waits_is_written_together() {
+        let (queue, _answered) = waiting(64);
+        assert_eq!(queue.arrivals(1, || panic!("it does not wait")).unwrap().count(), 64);
+    }
+
+    #[test]
+    fn a_transaction_ends_when_it_is_large() {
+        let (queue, _answered) = waiting(MAX_BATCH);
+        let mut arrivals = queue.arrivals(usize::MAX, || ()).unwrap();
+        assert_eq!(arrivals.by_ref().take(MAX_BATCH).count(), MAX_BATCH);
+        let (more, _answer) = append();
+        queue.push(more).unwrap();
+        assert!(arrivals.next().is_none());
+        assert_eq!(queue.arrivals(1, || ()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn whoever_stopped_waiting_has_no_row() {
+        let (queue, mut answered) = waiting(3);
+        drop(answered.remove(1));
+        assert_eq!(queue.arrivals(1, || ()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn what_came_before_the_end_is_written_before_it() {
+        let (queue, _answered) = waiting(2);
+        let (closed, _close) = oneshot::channel();
+        queue.close(closed);
+        assert!(matches!(queue.push(append().0), Err(AuditError::Closed)));
+        assert_eq!(queue.arrivals(9, || ()).unwrap().count(), 2);
+        assert!(queue.arrivals(9, || ()).is_none() && queue.end().is_some());
+        assert!(queue.end().is_none(), "told once");
+    }
+
+    #[test]
+    fn as_many_as_the_last_time_are_waited_for_and_the_writer_is_woken() {
+        let queue = Arc::new(Queue::new(10));
+        std::thread::scope(|scope| {
+            let (appends, _answered): (Vec<_>, Vec<_>) = (0..2).map(|_| append()).unzip();
+            let brings = queue.clone();
+            // it sleeps before anything comes
+            let (idle, slept) = std::sync::mpsc::channel();
+            scope.spawn(move || {
+                slept.recv().unwrap();
+                appends.into_iter().for_each(|append| brings.push(append).unwrap());
+            });
+            let mut found = 0;
+            while found < 2 {
+                let idle = || idle.send(()).unwrap_or_default();
+                found += queue.arrivals(2, idle).unwrap().count();
+            }
+        });
+        queue.leave();
+        assert!(queue.arrivals(5, || ()).is_none());
+    }
+}
