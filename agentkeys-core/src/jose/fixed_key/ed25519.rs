@@ -57,12 +57,11 @@ impl Ed25519 {
         let mut pick = |entry: &EdwardsPoint, negative| picked.push((*entry, negative));
         self.generator.pick(s, &mut pick)?;
         self.minus_key.pick(k, &mut pick)?;
-        Some(picked.iter().fold(
-            EdwardsPoint::identity(),
-            |sum, (entry, negative)| {
-                if *negative { sum - entry } else { sum + entry }
-            },
-        ))
+        let mut sum = EdwardsPoint::identity();
+        for (entry, negative) in &picked {
+            sum = if *negative { sum - entry } else { sum + entry };
+        }
+        Some(sum)
     }
 }
 
