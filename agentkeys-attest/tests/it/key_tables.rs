@@ -90,8 +90,8 @@ async fn tokens_of_every_oidc_issuer_are_verified_with_the_tables_that_the_host_
     attest_often(&first().with_clock(clock()), &OIDC, &token("pods")).await;
     assert_eq!(tables.health(), TablesHealth::default());
     let (before, after) = (
-        first().with_key_tables(tables.clone()).with_issuer(second()).unwrap().with_clock(clock()),
-        first().with_clock(clock()).with_issuer(second()).unwrap().with_key_tables(tables.clone()),
+        first().with_clock(clock()).with_key_tables(tables.clone()).with_issuer(second()).unwrap(),
+        first().with_issuer(second()).unwrap().with_key_tables(tables.clone()).with_clock(clock()),
     );
     for (count, attestor, name) in
         [(1, &before, "pods"), (2, &before, "tenants"), (3, &after, "pods"), (4, &after, "tenants")]
