@@ -10,8 +10,8 @@
 //! - `josekit`: `decode_with_verifier` and its payload validator with the same rules; `jwt-simple`: `verify_token`
 //!   with issuer and audience. Both with a key that was parsed beforehand, without looking it up.
 //!
-//! `es256` and `es384` are with the keys' tables, `es256_base` and `es384_base` without, as a verifier is where
-//! nobody asks for tables. `es256_2threads` is two threads that share one verifier, `raw_2threads` the same with the bare signature check, `oversize` a token of 4 MiB that is refused.
+//! `es256`, `es384` and `eddsa` are with the keys' tables, `es256_base`, `es384_base` and `eddsa_base` without,
+//! as a verifier is where nobody asks for tables. `es256_2threads` is two threads that share one verifier, `raw_2threads` the same with the bare signature check, `oversize` a token of 4 MiB that is refused.
 
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -201,6 +201,7 @@ fn main() {
         ("es384_base", Ours::Es384, Algorithm::ES384),
         ("rs256", Ours::Rs256, Algorithm::RS256),
         ("eddsa", Ours::EdDsa, Algorithm::EdDSA),
+        ("eddsa_base", Ours::EdDsa, Algorithm::EdDSA),
     ];
     let mut all: Vec<Box<dyn FnOnce() -> Outcome>> = Vec::new();
     for (name, ours, theirs) in cases {

@@ -8,7 +8,7 @@ use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::error::ErrorKind;
 use crate::identity::{Assurance, AttestedIdentity, IdentityError};
 use crate::issuer::{Audience, Issuer};
-use crate::jose::{Algorithm, JwkError, MAX_TOKEN_BYTES};
+use crate::jose::{Algorithm, JwkError, KeyTables, MAX_TOKEN_BYTES};
 use crate::keys::{KeyRing, Session, StaticKeys};
 use crate::kind::KindError;
 use crate::minter::{ExtraClaims, Head, MintError, TokenLifetime, header, one_jti, sign};
@@ -57,6 +57,15 @@ impl Sessions {
     #[must_use]
     pub const fn with_self_asserted_identities_accepted(mut self) -> Self {
         self.self_asserted_too = true;
+        self
+    }
+
+    /// With tables for the session keys, as
+    /// [`Verifier::with_key_tables`](crate::Verifier::with_key_tables) has it: each request of an agent brings a
+    /// session.
+    #[must_use]
+    pub fn with_key_tables(mut self, tables: KeyTables) -> Self {
+        self.verifier = self.verifier.with_key_tables(tables);
         self
     }
 

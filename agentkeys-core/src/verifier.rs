@@ -116,8 +116,8 @@ impl Verifier {
         self
     }
 
-    /// With tables for the ES256 and ES384 keys that verify many tokens, which makes them several times as
-    /// fast; by default [`KeyTables::off`]. Verifiers may share one value, and with it its bounds.
+    /// With tables for the ES256, ES384 and EdDSA keys that verify many tokens, which makes them two to four
+    /// times as fast; by default [`KeyTables::off`]. Verifiers may share one value, and with it its bounds.
     #[must_use]
     pub fn with_key_tables(mut self, tables: KeyTables) -> Self {
         self.key_tables = tables;

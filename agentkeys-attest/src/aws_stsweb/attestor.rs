@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentkeys_core::jose::Algorithm;
+use agentkeys_core::jose::{Algorithm, KeyTables};
 use agentkeys_core::{
     AgentId, Assurance, AttestError, AttestedIdentity, Attestor, Audience, CacheAges, Clock, Evidence,
     EvidenceKind, HttpClient, InstanceId, Issuer, JwksCache, KeySource, Profile, SystemClock, TrustRoot,
@@ -49,6 +49,7 @@ pub struct StsWebAttestor {
     http: Arc<dyn HttpClient>,
     keys: Option<Arc<dyn KeySource>>,
     clock: Arc<dyn Clock>,
+    key_tables: KeyTables,
     verifier: Verifier,
 }
 
@@ -69,7 +70,8 @@ impl StsWebAttestor {
         }
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let verifier = verifier(&pins, &http, None, &clock);
-        Ok(Self { pins, organization: None, unit: None, http, keys: None, clock, verifier })
+        let key_tables = KeyTables::off();
+        Ok(Self { pins, organization: None, unit: None, http, keys: None, clock, key_tables, verifier })
     }
 
     /// Only while the account is in this organization.
@@ -93,6 +95,13 @@ impl StsWebAttestor {
         self.rebuilt()
     }
 
+    /// With tables for the issuer's keys, as [`Verifier::with_key_tables`] has it.
+    #[must_use]
+    pub fn with_key_tables(mut self, tables: KeyTables) -> Self {
+        self.key_tables = tables;
+        self.rebuilt()
+    }
+
     /// With another clock, also for the age of fetched keys.
     #[must_use]
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
@@ -101,7 +110,8 @@ impl StsWebAttestor {
     }
 
     fn rebuilt(mut self) -> Self {
-        self.verifier = verifier(&self.pins, &self.http, self.keys.clone(), &self.clock);
+        let verifier = verifier(&self.pins, &self.http, self.keys.clone(), &self.clock);
+        self.verifier = verifier.with_key_tables(self.key_tables.clone());
         self
     }
 

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use agentkeys_core::jose::KeyTables;
 use agentkeys_core::{
     AttestError, AttestedIdentity, Attestor, Clock, Evidence, EvidenceKind, SystemClock, Verifier,
     VerifyError, claimed_issuer,
@@ -31,6 +32,7 @@ use super::issuer::{OidcIssuer, OidcPinsError};
 pub struct OidcAttestor {
     issuers: Vec<(OidcIssuer, Verifier)>,
     clock: Arc<dyn Clock>,
+    key_tables: KeyTables,
 }
 
 impl OidcAttestor {
@@ -38,8 +40,9 @@ impl OidcAttestor {
     #[must_use]
     pub fn new(first: OidcIssuer) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let verifier = first.verifier(&clock);
-        Self { issuers: vec![(first, verifier)], clock }
+        let key_tables = KeyTables::off();
+        let verifier = first.verifier(&clock, &key_tables);
+        Self { issuers: vec![(first, verifier)], clock, key_tables }
     }
 
     /// Of `issuer`'s tokens too.
@@ -50,7 +53,7 @@ impl OidcAttestor {
         if self.issuers.iter().any(|(known, _)| known.issuer() == issuer.issuer()) {
             return Err(OidcPinsError::TwoOfOneIssuer);
         }
-        let verifier = issuer.verifier(&self.clock);
+        let verifier = issuer.verifier(&self.clock, &self.key_tables);
         self.issuers.push((issuer, verifier));
         Ok(self)
     }
@@ -58,10 +61,22 @@ impl OidcAttestor {
     /// With another clock, also for the age of fetched keys.
     #[must_use]
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        for (issuer, verifier) in &mut self.issuers {
-            *verifier = issuer.verifier(&clock);
-        }
         self.clock = clock;
+        self.rebuilt()
+    }
+
+    /// With tables for the keys of all issuers, those that are added later too, as
+    /// [`Verifier::with_key_tables`] has it.
+    #[must_use]
+    pub fn with_key_tables(mut self, tables: KeyTables) -> Self {
+        self.key_tables = tables;
+        self.rebuilt()
+    }
+
+    fn rebuilt(mut self) -> Self {
+        for (issuer, verifier) in &mut self.issuers {
+            *verifier = issuer.verifier(&self.clock, &self.key_tables);
+        }
         self
     }
 }

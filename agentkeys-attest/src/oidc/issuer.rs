@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use agentkeys_core::jose::Algorithm;
+use agentkeys_core::jose::{Algorithm, KeyTables};
 use agentkeys_core::{
     AgentId, Assurance, AttestError, AttestedIdentity, Audience, Clock, InstanceId, Issuer, Profile,
     Timestamp, TrustRoot, Verifier,
@@ -76,12 +76,13 @@ impl OidcIssuer {
         &self.pins.issuer
     }
 
-    pub(super) fn verifier(&self, clock: &Arc<dyn Clock>) -> Verifier {
+    pub(super) fn verifier(&self, clock: &Arc<dyn Clock>, tables: &KeyTables) -> Verifier {
         let issuer = self.pins.issuer.clone();
         let keys = self.keys.source(&issuer, clock);
         Verifier::new(Profile::oidc(issuer, keys), self.pins.audience.clone())
             .with_algorithms(&self.algorithms)
             .with_clock(Arc::clone(clock))
+            .with_key_tables(tables.clone())
     }
 
     pub(super) fn appraise(&self, token: &Verified, now: Timestamp) -> Result<AttestedIdentity, AttestError> {

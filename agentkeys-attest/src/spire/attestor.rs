@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentkeys_core::jose::Algorithm;
+use agentkeys_core::jose::{Algorithm, KeyTables};
 use agentkeys_core::{
     Assurance, AttestError, AttestedIdentity, Attestor, Audience, Clock, Evidence, EvidenceKind, KeySource,
     NoClaims, Profile, SpiffeId, SystemClock, TrustDomain, VerifiedToken, Verifier,
@@ -83,6 +83,13 @@ impl SpireAttestor {
             .with_algorithms(ALGORITHMS)
             .with_max_lifetime(MAX_LIFETIME);
         Ok(Self { root, template, clock: Arc::new(SystemClock::new()), verifier })
+    }
+
+    /// With tables for the trust domain's keys, as [`Verifier::with_key_tables`] has it.
+    #[must_use]
+    pub fn with_key_tables(mut self, tables: KeyTables) -> Self {
+        self.verifier = self.verifier.with_key_tables(tables);
+        self
     }
 
     /// With another clock. The age of keys is told by the key source's own.

@@ -17,6 +17,7 @@ mod contract;
 mod determinism;
 mod expiry;
 mod import_rows;
+mod key_tables;
 mod leaks;
 mod oidc;
 mod oidc_keys;

@@ -112,6 +112,11 @@ impl PublicKey {
         self.material.strip_prefix(&[0x04])?.split_at_checked(size)
     }
 
+    /// The point of an Ed25519 key, as it is written.
+    pub(super) fn ed25519_point(&self) -> Option<&[u8]> {
+        (self.algorithm == Algorithm::EdDsa).then_some(&self.material)
+    }
+
     /// Where the table of this key has its place. All clones of a key share it.
     pub(super) const fn table(&self) -> &Arc<TableSlot> {
         &self.table
@@ -203,6 +208,17 @@ pub fn sha256(message: &[u8]) -> [u8; 32] {
 pub(super) fn sha384(message: &[u8]) -> [u8; 48] {
     let mut out = [0; 48];
     out.copy_from_slice(digest::digest(&digest::SHA384, message).as_ref());
+    out
+}
+
+/// SHA-512 of these parts, one after the other.
+pub(super) fn sha512(parts: &[&[u8]]) -> [u8; 64] {
+    let mut context = digest::Context::new(&digest::SHA512);
+    for part in parts {
+        context.update(part);
+    }
+    let mut out = [0; 64];
+    out.copy_from_slice(context.finish().as_ref());
     out
 }
 

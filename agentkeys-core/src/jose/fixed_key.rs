@@ -1,5 +1,6 @@
-//! ECDSA verification with a table of multiples of the one public key: the table makes both halves of
-//! u1 * G + u2 * Q sums without doublings. Variable in time, so for public data only; it never signs.
+//! Verification with a table of multiples of the one public key: the table makes both halves of u1 * G + u2 * Q
+//! (ECDSA) or s * B - k * A (Ed25519) sums without doublings. Variable in time, so for public data only; it
+//! never signs.
 //!
 //! What a mistake here could do, and what stands against it: `FIXED_KEY.md` beside this file.
 
@@ -15,6 +16,7 @@ use smallvec::SmallVec;
 use super::algorithm::Algorithm;
 use super::crypto::{PublicKey, sha256, sha384};
 
+mod ed25519;
 mod field;
 mod p256;
 mod p384;
@@ -22,6 +24,7 @@ mod point;
 mod scalar;
 mod table;
 
+use ed25519::Ed25519;
 use field::{Field, limbs_from_be_bytes};
 use p256::F256;
 use p384::F384;
@@ -29,7 +32,7 @@ use point::{Affine, Point};
 use scalar::scalars;
 use table::Table;
 
-/// A P-256 or P-384 key with its table: 148 KiB for P-256, 330 KiB for P-384.
+/// A P-256, P-384 or Ed25519 key with its table of 148, 330 or 215 KiB.
 ///
 /// # Security
 /// Nothing watches it here: [`super::KeyTables`] does. For tests and benches.
@@ -40,16 +43,21 @@ pub struct FixedKey(Curve);
 enum Curve {
     P256(P256),
     P384(P384),
+    Ed25519(Ed25519),
 }
 
 type P256 = Prepared<F256, OrderOfP256, 4, 10, 7>;
 type P384 = Prepared<F384, OrderOfP384, 6, 9, 7>;
 
 impl FixedKey {
-    /// Builds the table, which takes about a millisecond for P-256 and five for P-384, and some ten times
-    /// that for the first key of a curve in a process. None for keys of other algorithms.
+    /// Builds the table, which takes about a millisecond for P-256 and Ed25519 and five for P-384, and some ten
+    /// times that for the first key of a curve in a process. None for keys of other algorithms, and for Ed25519
+    /// keys that no honest signer has: those outside of the group of prime order, and other writings of a key.
     #[must_use]
     pub fn new(key: &PublicKey) -> Option<Self> {
+        if let Some(point) = key.ed25519_point() {
+            return Ed25519::new(point).map(Curve::Ed25519).map(Self);
+        }
         // the back end has seen that the point is on the curve
         let (x, y) = key.ec_coordinates()?;
         match key.algorithm() {
@@ -59,13 +67,14 @@ impl FixedKey {
         }
     }
 
-    /// Whether `signature`, r and s of fixed width, is this key's over `message`. By these tables alone:
-    /// nothing of the back end but its hash is asked.
+    /// Whether `signature`, as JWS has it, is this key's over `message`. By these tables alone: nothing of the
+    /// back end but its hash is asked.
     #[must_use]
     pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         match &self.0 {
             Curve::P256(key) => key.verifies(&sha256(message), signature),
             Curve::P384(key) => key.verifies(&sha384(message), signature),
+            Curve::Ed25519(key) => key.verifies(message, signature),
         }
     }
 
@@ -74,7 +83,8 @@ impl FixedKey {
         match algorithm {
             Algorithm::Es256 => Some(P256::BYTES),
             Algorithm::Es384 => Some(P384::BYTES),
-            _ => None,
+            Algorithm::EdDsa => Some(Ed25519::BYTES),
+            Algorithm::Rs256 => None,
         }
     }
 }

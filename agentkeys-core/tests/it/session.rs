@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentkeys_core::jose::MAX_TOKEN_BYTES;
+use agentkeys_core::jose::{KeyTables, MAX_TOKEN_BYTES, TablesHealth, VERIFIES_BEFORE_TABLE};
 use agentkeys_core::{
     Assurance, Audience, ErrorKind, Issuer, KeyRing, MAX_FACT, MintError, MintRequest, Minter, NoClaims,
     Profile, SESSION_AUDIENCE, SessionError, Sessions, StaticKeys, TokenLifetime, Verifier, VerifyError,
@@ -44,6 +44,36 @@ async fn a_session_gives_back_every_field_of_its_identity() {
         assert_eq!((&claims["aud"], &claims["iss"]), (&json!(SESSION_AUDIENCE), &json!(ISSUER)));
         assert_eq!(claims["sub"], identity.subject().as_str());
     }
+}
+
+#[tokio::test]
+async fn sessions_are_verified_with_the_tables_that_the_host_gave() {
+    let (tables, unasked) = (KeyTables::on(), KeyTables::on());
+    let key = signer();
+    let new = || Sessions::new(issuer(), KeyRing::new(key.clone())).unwrap().with_clock(clock());
+    let (plain, sessions) = (new(), new().with_key_tables(tables.clone()));
+    let token = plain.issue(&identity(), hour()).await.unwrap();
+    for _ in 0..VERIFIES_BEFORE_TABLE {
+        plain.verify(token.expose()).await.unwrap();
+    }
+    assert_eq!((tables.health(), unasked.health()), (TablesHealth::default(), TablesHealth::default()));
+    for _ in 0..VERIFIES_BEFORE_TABLE {
+        assert_eq!(sessions.verify(token.expose()).await.unwrap(), identity());
+    }
+    while tables.health().building > 0 {
+        std::thread::yield_now();
+    }
+    assert_eq!(tables.health().tables, 1);
+    // the same verdicts with the table, and another clock does not take it away
+    let sessions = sessions.with_clock(clock());
+    assert_eq!(sessions.verify(token.expose()).await.unwrap(), identity());
+    let (signed, signature) = token.expose().rsplit_once('.').unwrap();
+    let changed = if signature.starts_with('A') { "B" } else { "A" };
+    let forged = format!("{signed}.{changed}{}", &signature[1..]);
+    let refused = sessions.verify(&forged).await.unwrap_err();
+    assert!(matches!(refused, SessionError::Verify(VerifyError::Signature)));
+    let health = tables.health();
+    assert_eq!((health.tables, health.wrongly_accepted, health.wrongly_refused), (1, 0, 0));
 }
 
 #[tokio::test]

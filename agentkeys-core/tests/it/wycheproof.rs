@@ -133,8 +133,10 @@ fn rsa_pkcs1_with_sha256() {
 fn ed25519() {
     for group in eddsa::TestSet::load(eddsa::TestName::Ed25519).unwrap().test_groups {
         let key = PublicKey::from_ed25519(&group.key.pk).unwrap();
+        let table = FixedKey::new(&key).unwrap();
         for case in &group.tests {
             check(case.tc_id, case.result, key.verifies(&case.msg, &case.sig));
+            check(case.tc_id, case.result, table.verifies(&case.msg, &case.sig));
         }
     }
 }

@@ -47,19 +47,34 @@ impl<F: Field, const W: usize> Table<F, W> {
         scalar: &[u64],
         each: &mut impl FnMut(&'t Affine<F>, bool),
     ) -> Option<()> {
-        let mut carry = 0;
-        for window in 0..Self::WINDOWS {
-            let digit = bits(scalar, window * W, W) + carry;
-            // what is above half is the negative of what lacks to the whole, and one more of the next window
-            carry = usize::from(digit > Self::HALF);
-            let negative = carry == 1;
-            let magnitude = if negative { (1 << W) - digit } else { digit };
-            if magnitude != 0 {
-                each(self.0.get(window * Self::HALF + magnitude - 1)?, negative);
-            }
-        }
-        Some(())
+        digits::<W>(scalar, Self::WINDOWS, |at, negative| {
+            each(self.0.get(at)?, negative);
+            Some(())
+        })
     }
+}
+
+/// The digits of a scalar that are not zero, from -2^(W-1) to 2^(W-1): where a table with `windows` windows of
+/// 2^(W-1) entries has the multiple of each, and whether that counts negatively.
+#[inline(always)]
+pub(super) fn digits<const W: usize>(
+    scalar: &[u64],
+    windows: usize,
+    mut each: impl FnMut(usize, bool) -> Option<()>,
+) -> Option<()> {
+    let half = 1 << (W - 1);
+    let mut carry = 0;
+    for window in 0..windows {
+        let digit = bits(scalar, window * W, W) + carry;
+        // what is above half is the negative of what lacks to the whole, and one more of the next window
+        carry = usize::from(digit > half);
+        let negative = carry == 1;
+        let magnitude = if negative { (1 << W) - digit } else { digit };
+        if magnitude != 0 {
+            each(window * half + magnitude - 1, negative)?;
+        }
+    }
+    Some(())
 }
 
 /// `count` bits of a number from bit `at` on; zeros above it.

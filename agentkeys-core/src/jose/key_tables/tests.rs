@@ -1,3 +1,6 @@
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+use curve25519_dalek::constants::{ED25519_BASEPOINT_POINT, EIGHT_TORSION};
+use curve25519_dalek::scalar::Scalar;
 use p256::pkcs8::EncodePrivateKey as _;
 
 use super::*;
@@ -199,10 +202,58 @@ fn a_table_that_nobody_waits_for_any_more_is_dropped() {
 #[test]
 fn keys_of_other_algorithms_have_no_table() {
     let tables = KeyTables::on();
-    let key = PublicKey::from_ed25519(&[1; 32]).unwrap();
+    let mut n = [0xff; 256];
+    n[255] = 0xfd;
+    let key = PublicKey::from_rsa_components(&n, &[1, 0, 1]).unwrap();
     tables.0.as_ref().unwrap().build(&key);
     assert_eq!(tables.health(), TablesHealth::default());
     assert!(FixedKey::new(&key).is_none());
+}
+
+#[test]
+fn an_ed25519_key_gets_its_table_and_is_watched_as_any_other() {
+    let pair = |seed: u8| Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap();
+    let key = |pair: &Ed25519KeyPair| PublicKey::from_ed25519(pair.public_key().as_ref()).unwrap();
+    let (signer, other, tables) = (pair(1), pair(2), KeyTables::on());
+    let (right, wrong) = (signer.sign(MESSAGE), other.sign(MESSAGE));
+    let good = key(&signer);
+    build(&tables, &good, right.as_ref());
+    assert_eq!((tables.health().tables, tables.health().bytes), (1, 215 << 10));
+    for _ in 0..3 {
+        assert!(tables.verifies(&good, MESSAGE, right.as_ref()));
+        assert!(!tables.verifies(&good, MESSAGE, wrong.as_ref()));
+    }
+    assert_eq!(good.table().accepted.load(Ordering::Relaxed), 3, "by the table");
+    assert_eq!((tables.health().wrongly_accepted, tables.health().wrongly_refused), (0, 0));
+    let broken = key(&signer);
+    break_table(&tables, &broken, &key(&other));
+    assert!(tables.verifies(&broken, MESSAGE, right.as_ref()));
+    assert!(broken.table().table().is_none(), "switched off");
+    assert_eq!((tables.health().wrongly_accepted, tables.health().wrongly_refused), (0, 1));
+}
+
+/// On signatures of such keys verifiers differ that are both right, and whoever owns the key makes them.
+#[test]
+fn an_ed25519_key_outside_of_the_group_stays_with_the_back_end() {
+    // R = s B is right wherever k A is the identity: for one message in eight at least
+    let s = Scalar::from(77_u64);
+    let r = (ED25519_BASEPOINT_POINT * s).compress();
+    let signature = [r.to_bytes(), s.to_bytes()].concat();
+    for point in EIGHT_TORSION {
+        let tables = KeyTables::on();
+        let key = PublicKey::from_ed25519(point.compress().as_bytes()).unwrap();
+        let message =
+            (0_u64..).map(u64::to_be_bytes).find(|message| key.verifies(message, &signature)).unwrap();
+        for _ in 0..3 * VERIFIES_BEFORE_TABLE {
+            assert!(tables.verifies(&key, &message, &signature));
+            assert!(!tables.verifies(&key, &message, &[&signature[..63], &[1]].concat()));
+        }
+        while tables.health().building > 0 {
+            thread::yield_now();
+        }
+        assert_eq!(tables.health(), TablesHealth::default());
+        assert!(key.table().claimed.load(Ordering::Relaxed), "once is enough");
+    }
 }
 
 #[test]
