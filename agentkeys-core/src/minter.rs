@@ -308,13 +308,13 @@ pub(crate) async fn sign(
     }
     let expires_at = now.plus(head.lifetime.0).min(identity.not_after());
     let jti = encode_segment(jti);
-    let mut json = extra.json;
-    json.reserve(CLAIMS_ROOM);
+    let (mut json, subject, audience) = (extra.json, identity.subject(), head.audience.as_str());
+    json.reserve(head.issuer.len() + subject.as_str().len() + audience.len() + FIXED_ROOM);
     json.push(if json.is_empty() { b'{' } else { b',' });
     json.extend_from_slice(b"\"iss\":");
     json.extend_from_slice(head.issuer.as_bytes());
-    append(&mut json, b",\"sub\":", identity.subject().as_str())?;
-    append(&mut json, b",\"aud\":", head.audience.as_str())?;
+    append(&mut json, b",\"sub\":", subject.as_str())?;
+    append(&mut json, b",\"aud\":", audience)?;
     append(&mut json, b",\"iat\":", now)?;
     append(&mut json, b",\"nbf\":", now.minus(NOT_BEFORE_MARGIN))?;
     append(&mut json, b",\"exp\":", expires_at)?;
@@ -361,8 +361,11 @@ pub const RESERVED_CLAIMS: &[&str] = &["iss", "sub", "aud", "iat", "nbf", "exp",
 /// <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html>
 pub const MAX_MINTED_BYTES: usize = 20_000;
 
-/// What most claims need.
-const CLAIMS_ROOM: usize = 512;
+/// What most extra claims and the minter's own need together.
+const CLAIMS_ROOM: usize = 1024;
+
+/// The names of the minter's own claims, three times and a `jti`, rounded up.
+const FIXED_ROOM: usize = 160;
 
 /// An ES256 signature, two dots, and what rounding up adds.
 const SIGNATURE_ROOM: usize = 96;

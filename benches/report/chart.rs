@@ -110,9 +110,7 @@ mod tests {
 
     #[test]
     fn every_group_is_drawn_and_a_missing_one_is_an_error() {
-        let line = |(bench, case, _): &(&str, &str, &str)| {
-            json!({ "bench": bench, "case": case, "ns": 20_000.0, "vs": { "raw": 3.0, "josekit": 4.0 } })
-        };
+        let line = |(bench, case, _): &(&str, &str, &str)| json!({ "bench": bench, "case": case, "ns": 20_000.0, "vs": { "raw": 3.0, "josekit": 4.0 } });
         let mut lines: Vec<Value> = GROUPS.iter().map(line).collect();
         let drawn = draw(&json!({ "results": lines })).unwrap();
         assert_eq!(drawn.matches("<circle").count(), GROUPS.len() * 3);

@@ -16,10 +16,13 @@ const PEERS: [&str; 4] = ["aws-lc-rs", "jsonwebtoken", "josekit", "jwt-simple"];
 
 /// All figures and where they come from, a line each.
 pub(crate) fn all() -> Result<String, Failure> {
-    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
     let cargo = |arguments: &[&str]| {
         let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        command.current_dir(root).args(["bench", "--quiet", "--package", "agentkeys-benches"]).args(arguments);
+        command
+            .current_dir(root)
+            .args(["bench", "--quiet", "--package", "agentkeys-benches"])
+            .args(arguments);
         command
     };
     output(&mut cargo(&["--no-run", "--benches"]))?;
@@ -44,9 +47,8 @@ pub(crate) fn all() -> Result<String, Failure> {
         "rustc": told("rustc", &["--version"])?,
         "versions": versions,
     });
-    let each = |lines: &[Value]| {
-        lines.iter().map(|line| format!("    {line}")).collect::<Vec<_>>().join(",\n")
-    };
+    let each =
+        |lines: &[Value]| lines.iter().map(|line| format!("    {line}")).collect::<Vec<_>>().join(",\n");
     Ok(format!(
         "{{\n  \"about\": {about},\n  \"results\": [\n{}\n  ],\n  \"elsewhere\": [\n{}\n  ]\n}}\n",
         each(&results),
