@@ -132,33 +132,43 @@ pub fn scale(case: &'static str, plan: Plan, one: impl Fn(usize) + Sync) -> Outc
         for step in 0..plan.slice {
             one((start + step) % plan.items);
         }
-        begin.elapsed().as_secs_f64() * 1e9
+        begin.elapsed().as_secs_f64() * 1e9 / plan.slice as f64
     };
+    let turns = Barrier::new(2);
     let (mut alone, mut together) = (Vec::new(), Vec::new());
-    for round in 0..=plan.rounds {
-        let start = round * plan.slice;
-        let single = |into: &mut Vec<f64>| into.push(slice(start) / plan.slice as f64);
-        let double = |into: &mut Vec<f64>| {
-            let barrier = Barrier::new(2);
-            let work = |offset: usize| {
-                barrier.wait();
-                slice(start + offset)
+    std::thread::scope(|scope| {
+        // one thread for all rounds: a new one begins on its parent's processor
+        let other = scope.spawn(|| {
+            let round = |round: usize| {
+                turns.wait();
+                let time = slice(round * plan.slice + plan.items / 2);
+                turns.wait();
+                time
             };
-            let (first, second) = std::thread::scope(|scope| {
-                let other = scope.spawn(|| work(plan.items / 2));
-                (work(0), other.join().expect("the other thread"))
-            });
-            // for each call of the two together
-            into.push(first.max(second) / (2 * plan.slice) as f64);
-        };
-        if round % 2 == 0 {
-            single(&mut alone);
-            double(&mut together);
-        } else {
-            double(&mut together);
-            single(&mut alone);
+            (0..=plan.rounds).map(round).collect::<Vec<_>>()
+        });
+        for round in 0..=plan.rounds {
+            let start = round * plan.slice;
+            let double = || {
+                turns.wait();
+                let time = slice(start);
+                turns.wait();
+                time
+            };
+            if round % 2 == 0 {
+                alone.push(slice(start));
+                together.push(double());
+            } else {
+                together.push(double());
+                alone.push(slice(start));
+            }
         }
-    }
+        let others = other.join().expect("the other thread");
+        // for each call of the two together
+        for (first, second) in together.iter_mut().zip(others) {
+            *first = first.max(second) / 2.0;
+        }
+    });
     // the first round warms up
     let (alone, together) = (alone.split_off(1), together.split_off(1));
     let speed = median(alone.iter().zip(&together).map(|(alone, together)| alone / together).collect());

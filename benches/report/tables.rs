@@ -46,7 +46,7 @@ fn machine(about: &Value) -> Result<String, Failure> {
 /// One bench: a row for each case, a column for each that it is compared with.
 fn table(lines: &[&Value]) -> Result<String, Failure> {
     let peers = names(lines.iter().flat_map(|line| members(&line["vs"])).map(|(name, _)| name));
-    let mut out = format!("| case | us |{}", String::new());
+    let mut out = "| case | us |".to_owned();
     peers.iter().for_each(|peer| out += &format!(" {peer} |"));
     let counted = |line: &Value| {
         let own = |name: &str| ["bench", "case", "ns", "vs"].contains(&name);
@@ -61,11 +61,22 @@ fn table(lines: &[&Value]) -> Result<String, Failure> {
         let (case, ns) = (line["case"].as_str(), line["ns"].as_f64());
         write!(out, "| `{}` | {} |", case.ok_or("no case")?, micros(ns.ok_or("no time")?))?;
         for peer in &peers {
-            out += &line["vs"][peer].as_f64().map_or("  |".to_owned(), |ratio| format!(" {ratio:.3} |"));
+            out +=
+                &line["vs"][peer].as_f64().map_or("  |".to_owned(), |ratio| format!(" {} |", times(ratio)));
         }
         out += &if with_counted { format!(" {} |\n", counted(line)) } else { "\n".to_owned() };
     }
     Ok(out)
+}
+
+/// A ratio, to three figures or four.
+fn times(ratio: f64) -> String {
+    let digits = match ratio {
+        ..10.0 => 3,
+        10.0..100.0 => 1,
+        _ => 0,
+    };
+    format!("{ratio:.digits$}")
 }
 
 /// Other languages: a row for each library, a column for each case.
