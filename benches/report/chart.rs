@@ -8,8 +8,8 @@ use crate::{Failure, micros};
 
 /// What is drawn: bench, case and what it says above the points.
 const GROUPS: [(&str, &str, &str); 6] = [
-    ("verify", "es256", "verify ES256"),
-    ("verify", "es384", "verify ES384"),
+    ("verify", "es256", "verify ES256, with tables"),
+    ("verify", "es384", "verify ES384, with tables"),
     ("verify", "rs256", "verify RS256"),
     ("verify", "eddsa", "verify EdDSA"),
     ("token_cache", "hit", "verify ES256, token remembered"),
