@@ -7,7 +7,7 @@
 
 use std::fmt;
 use std::hint::black_box;
-use std::sync::Barrier;
+use std::sync::mpsc;
 use std::time::Instant;
 
 use serde_json::{Map, Value, json};
@@ -134,39 +134,28 @@ pub fn scale(case: &'static str, plan: Plan, one: impl Fn(usize) + Sync) -> Outc
         }
         begin.elapsed().as_secs_f64() * 1e9 / plan.slice as f64
     };
-    let turns = Barrier::new(2);
     let (mut alone, mut together) = (Vec::new(), Vec::new());
     std::thread::scope(|scope| {
+        let ((begin, starts), (end, times)) = (mpsc::channel(), mpsc::channel());
+        let slice = &slice;
         // one thread for all rounds: a new one begins on its parent's processor
-        let other = scope.spawn(|| {
-            let round = |round: usize| {
-                turns.wait();
-                let time = slice(round * plan.slice + plan.items / 2);
-                turns.wait();
-                time
-            };
-            (0..=plan.rounds).map(round).collect::<Vec<_>>()
-        });
+        scope.spawn(move || starts.into_iter().try_for_each(|start| end.send(slice(start))));
         for round in 0..=plan.rounds {
             let start = round * plan.slice;
+            let mut single = || alone.push(slice(start));
             let double = || {
-                turns.wait();
-                let time = slice(start);
-                turns.wait();
-                time
+                begin.send(start + plan.items / 2).expect("the other thread");
+                let ours: f64 = slice(start);
+                ours.max(times.recv().expect("the other thread")) / 2.0
             };
+            // for each call of the two together
             if round % 2 == 0 {
-                alone.push(slice(start));
+                single();
                 together.push(double());
             } else {
                 together.push(double());
-                alone.push(slice(start));
+                single();
             }
-        }
-        let others = other.join().expect("the other thread");
-        // for each call of the two together
-        for (first, second) in together.iter_mut().zip(others) {
-            *first = first.max(second) / 2.0;
         }
     });
     // the first round warms up
