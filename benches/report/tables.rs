@@ -1,5 +1,6 @@
 //! Writes the figures into the page, between `<!-- NAME -->` and `<!-- end -->`.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde_json::Value;
@@ -37,8 +38,8 @@ fn machine(about: &Value) -> Result<String, Failure> {
         text("rustc")?,
         text("date")?
     );
-    let versions = about["versions"].as_object().ok_or("no versions")?;
-    let each = versions.iter().map(|(name, version)| format!("{name} {}", version.as_str().unwrap_or("?")));
+    let versions = members(&about["versions"]);
+    let each = versions.map(|(name, version)| format!("{name} {}", version.as_str().unwrap_or("?")));
     writeln!(out, "Beside: {}.", each.collect::<Vec<_>>().join(", "))?;
     Ok(out)
 }
@@ -104,8 +105,10 @@ fn elsewhere(lines: &[Value]) -> Result<String, Failure> {
     Ok(out)
 }
 
+/// By name: what order an object keeps is up to a feature that other packages may turn on.
 fn members(object: &Value) -> impl Iterator<Item = (&str, &Value)> {
-    object.as_object().into_iter().flatten().map(|(name, value)| (name.as_str(), value))
+    let members = object.as_object().into_iter().flatten();
+    members.map(|(name, value)| (name.as_str(), value)).collect::<BTreeMap<_, _>>().into_iter()
 }
 
 /// Each name once, in the order in which they came.
