@@ -7,7 +7,7 @@
 
 use std::fmt;
 use std::hint::black_box;
-use std::sync::Barrier;
+use std::sync::mpsc;
 use std::time::Instant;
 
 use serde_json::{Map, Value, json};
@@ -132,33 +132,32 @@ pub fn scale(case: &'static str, plan: Plan, one: impl Fn(usize) + Sync) -> Outc
         for step in 0..plan.slice {
             one((start + step) % plan.items);
         }
-        begin.elapsed().as_secs_f64() * 1e9
+        begin.elapsed().as_secs_f64() * 1e9 / plan.slice as f64
     };
     let (mut alone, mut together) = (Vec::new(), Vec::new());
-    for round in 0..=plan.rounds {
-        let start = round * plan.slice;
-        let single = |into: &mut Vec<f64>| into.push(slice(start) / plan.slice as f64);
-        let double = |into: &mut Vec<f64>| {
-            let barrier = Barrier::new(2);
-            let work = |offset: usize| {
-                barrier.wait();
-                slice(start + offset)
+    std::thread::scope(|scope| {
+        let ((begin, starts), (end, times)) = (mpsc::channel(), mpsc::channel());
+        let slice = &slice;
+        // one thread for all rounds: a new one begins on its parent's processor
+        scope.spawn(move || starts.into_iter().try_for_each(|start| end.send(slice(start))));
+        for round in 0..=plan.rounds {
+            let start = round * plan.slice;
+            let mut single = || alone.push(slice(start));
+            let double = || {
+                begin.send(start + plan.items / 2).expect("the other thread");
+                let ours: f64 = slice(start);
+                ours.max(times.recv().expect("the other thread")) / 2.0
             };
-            let (first, second) = std::thread::scope(|scope| {
-                let other = scope.spawn(|| work(plan.items / 2));
-                (work(0), other.join().expect("the other thread"))
-            });
             // for each call of the two together
-            into.push(first.max(second) / (2 * plan.slice) as f64);
-        };
-        if round % 2 == 0 {
-            single(&mut alone);
-            double(&mut together);
-        } else {
-            double(&mut together);
-            single(&mut alone);
+            if round % 2 == 0 {
+                single();
+                together.push(double());
+            } else {
+                together.push(double());
+                single();
+            }
         }
-    }
+    });
     // the first round warms up
     let (alone, together) = (alone.split_off(1), together.split_off(1));
     let speed = median(alone.iter().zip(&together).map(|(alone, together)| alone / together).collect());

@@ -141,7 +141,7 @@ fn case(name: &'static str, ours: Ours, theirs: Algorithm, issuer: &FakeIssuer) 
 }
 
 fn two_threads(issuer: &FakeIssuer) -> Outcome {
-    let plan = Plan { items: 4096, slice: 256, rounds: 63 };
+    let plan = Plan { items: 4096, slice: 1024, rounds: 31 };
     let clock = SystemClock::new();
     let now = clock.now().unwrap().as_unix();
     let tokens: Vec<String> = (0..plan.items).map(|at| issuer.sign(Ours::Es256, &claims(now, at))).collect();
@@ -155,7 +155,7 @@ fn two_threads(issuer: &FakeIssuer) -> Outcome {
 /// The bare signature check on two threads: how far the machine itself goes. Two hardware threads of one core
 /// share its multipliers.
 fn raw_two_threads(issuer: &FakeIssuer) -> Outcome {
-    let plan = Plan { items: 4096, slice: 256, rounds: 63 };
+    let plan = Plan { items: 4096, slice: 1024, rounds: 31 };
     let now = SystemClock::new().now().unwrap().as_unix();
     let raw = raw_key(&published(issuer, Ours::Es256), Ours::Es256);
     let tokens: Vec<String> = (0..plan.items).map(|at| issuer.sign(Ours::Es256, &claims(now, at))).collect();

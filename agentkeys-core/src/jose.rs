@@ -1,6 +1,7 @@
 //! JOSE as this family speaks it: compact JWS, four algorithms, public keys. Pure: no I/O, no clock.
 
 mod algorithm;
+mod base64url;
 mod compact;
 mod crypto;
 #[cfg_attr(not(feature = "test-util"), allow(unreachable_pub, reason = "tests and benches ask it alone"))]

@@ -107,6 +107,6 @@ pub use signer::{LocalSigner, SignError, TokenSigner};
 pub use spiffe::{SpiffeId, SpiffeIdError, TrustDomain};
 pub use token::Token;
 pub use verifier::{
-    CachedVerifier, MAX_LIFETIME, MAX_TOKEN_CACHE_AGE, NoClaims, Profile, SKEW, TokenCacheSize, TokenType,
-    VerifiedToken, Verifier, VerifyError, claimed_issuer,
+    CachedToken, CachedVerifier, MAX_LIFETIME, MAX_TOKEN_CACHE_AGE, NoClaims, Profile, SKEW, TokenCacheSize,
+    TokenType, VerifiedToken, Verifier, VerifyError, claimed_issuer,
 };

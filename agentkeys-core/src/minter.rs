@@ -35,6 +35,7 @@ pub struct Minter {
     issuer: Issuer,
     keys: KeyRing<Oidc>,
     header: Arc<str>,
+    quoted_issuer: Arc<str>,
     self_asserted_too: bool,
     clock: Arc<dyn Clock>,
     jtis: Arc<Jtis>,
@@ -44,10 +45,10 @@ impl Minter {
     /// A minter for `issuer`, signing with the active key of `keys`.
     #[must_use]
     pub fn new(issuer: Issuer, keys: KeyRing<Oidc>) -> Self {
-        let header = header(keys.active(), "JWT");
+        let (header, quoted_issuer) = (header(keys.active(), "JWT"), quoted(issuer.as_str()));
         let (clock, jtis) =
             (Arc::new(SystemClock::new()), Arc::new(Jtis::new(Arc::new(SystemRandom::new()))));
-        Self { issuer, keys, header, self_asserted_too: false, clock, jtis }
+        Self { issuer, keys, header, quoted_issuer, self_asserted_too: false, clock, jtis }
     }
 
     /// Also for agents that named themselves: whoever may start one may then start it under any other's
@@ -93,7 +94,7 @@ impl Minter {
         let now = self.clock.now()?;
         let lifetime = request.lifetime;
         let head = Head {
-            issuer: &self.issuer,
+            issuer: &self.quoted_issuer,
             audience: &request.audience,
             header: &self.header,
             lifetime,
@@ -159,7 +160,7 @@ impl TokenLifetime {
 pub struct ExtraClaims {
     /// Where the name of each is, quotes included.
     names: SmallVec<[Range<usize>; 4]>,
-    /// The members as they are signed, a comma before each.
+    /// The members as they are signed, a brace before the first and a comma before each other.
     json: Vec<u8>,
 }
 
@@ -180,7 +181,7 @@ impl ExtraClaims {
             return Err(MintError::ReservedClaim);
         }
         self.json.reserve(CLAIMS_ROOM);
-        self.json.push(b',');
+        self.json.push(if self.json.is_empty() { b'{' } else { b',' });
         let begin = self.json.len();
         serde_json::to_writer(&mut self.json, name).map_err(|_| MintError::Claim)?;
         let name = begin..self.json.len();
@@ -281,7 +282,8 @@ impl MintError {
 
 /// What is fixed about a token before its identity and extra claims are known.
 pub(crate) struct Head<'h> {
-    pub(crate) issuer: &'h Issuer,
+    /// As JSON.
+    pub(crate) issuer: &'h str,
     pub(crate) audience: &'h Audience,
     /// Encoded, of the key that signs.
     pub(crate) header: &'h str,
@@ -306,53 +308,50 @@ pub(crate) async fn sign(
     }
     let expires_at = now.plus(head.lifetime.0).min(identity.not_after());
     let jti = encode_segment(jti);
-    let subject = identity.subject();
-    let claims = Claims {
-        iss: head.issuer.as_str(),
-        sub: subject.as_str(),
-        aud: head.audience.as_str(),
-        iat: now,
-        nbf: now.minus(NOT_BEFORE_MARGIN),
-        exp: expires_at,
-        jti: &jti,
-    };
-    let mut json = Vec::with_capacity(CLAIMS_ROOM + extra.json.len());
-    serde_json::to_writer(&mut json, &claims).map_err(|_| MintError::Claim)?;
-    json.pop();
-    json.extend_from_slice(&extra.json);
-    json.push(b'}');
+    let (mut json, subject, audience) = (extra.json, identity.subject(), head.audience.as_str());
+    json.reserve(head.issuer.len() + subject.as_str().len() + audience.len() + FIXED_ROOM);
+    json.push(if json.is_empty() { b'{' } else { b',' });
+    json.extend_from_slice(b"\"iss\":");
+    json.extend_from_slice(head.issuer.as_bytes());
+    append(&mut json, b",\"sub\":", subject.as_str())?;
+    append(&mut json, b",\"aud\":", audience)?;
+    append(&mut json, b",\"iat\":", now)?;
+    append(&mut json, b",\"nbf\":", now.minus(NOT_BEFORE_MARGIN))?;
+    append(&mut json, b",\"exp\":", expires_at)?;
+    json.extend_from_slice(b",\"jti\":\"");
+    json.extend_from_slice(jti.as_bytes());
+    json.extend_from_slice(b"\"}");
     let length = head.header.len() + json.len() * 4 / 3 + SIGNATURE_ROOM;
-    let mut jwt = String::with_capacity(length);
-    jwt.push_str(head.header);
-    jwt.push('.');
+    let mut jwt = Vec::with_capacity(length);
+    jwt.extend_from_slice(head.header.as_bytes());
+    jwt.push(b'.');
     append_segment(json, &mut jwt);
-    let signature = signer.sign(jwt.as_bytes()).await?;
-    jwt.push('.');
+    let signature = signer.sign(&jwt).await?;
+    jwt.push(b'.');
     append_segment(signature, &mut jwt);
     if jwt.len() > MAX_MINTED_BYTES {
         return Err(MintError::TooLarge);
     }
     let kid = signer.public_jwk().kid().shared();
+    let jwt = String::from_utf8(jwt).map_err(|_| MintError::Claim)?;
     Ok(Token::new(Secret::new(jwt), jti, kid, expires_at))
+}
+
+/// `text` as JSON.
+pub(crate) fn quoted(text: &str) -> Arc<str> {
+    Value::from(text).to_string().into()
 }
 
 /// The encoded JOSE header of all tokens of one key and type.
 pub(crate) fn header(signer: &dyn TokenSigner, typ: &str) -> Arc<str> {
-    // Value escapes what a kid may hold
-    let kid = Value::from(signer.public_jwk().kid().as_str());
+    let kid = quoted(signer.public_jwk().kid().as_str());
     encode_segment(format!(r#"{{"alg":"ES256","kid":{kid},"typ":"{typ}"}}"#)).into()
 }
 
-/// The claims of ours; no extra claim has a name of these.
-#[derive(Serialize)]
-struct Claims<'c> {
-    iss: &'c str,
-    sub: &'c str,
-    aud: &'c str,
-    iat: Timestamp,
-    nbf: Timestamp,
-    exp: Timestamp,
-    jti: &'c str,
+/// One more member, its name quoted and between comma and colon.
+fn append(json: &mut Vec<u8>, name: &[u8], value: impl Serialize) -> Result<(), MintError> {
+    json.extend_from_slice(name);
+    serde_json::to_writer(json, &value).map_err(|_| MintError::Claim)
 }
 
 /// The claims that only the minter writes.
@@ -362,8 +361,11 @@ pub const RESERVED_CLAIMS: &[&str] = &["iss", "sub", "aud", "iat", "nbf", "exp",
 /// <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html>
 pub const MAX_MINTED_BYTES: usize = 20_000;
 
-/// What most claims need.
-const CLAIMS_ROOM: usize = 512;
+/// What most extra claims and the minter's own need together.
+const CLAIMS_ROOM: usize = 1024;
+
+/// The names of the minter's own claims, three times and a `jti`, rounded up.
+const FIXED_ROOM: usize = 160;
 
 /// An ES256 signature, two dots, and what rounding up adds.
 const SIGNATURE_ROOM: usize = 96;

@@ -11,7 +11,7 @@ use crate::issuer::{Audience, Issuer};
 use crate::jose::{Algorithm, JwkError, KeyTables, MAX_TOKEN_BYTES};
 use crate::keys::{KeyRing, Session, StaticKeys};
 use crate::kind::KindError;
-use crate::minter::{ExtraClaims, Head, MintError, TokenLifetime, header, one_jti, sign};
+use crate::minter::{ExtraClaims, Head, MintError, TokenLifetime, header, one_jti, quoted, sign};
 use crate::random::{Random, SystemRandom};
 use crate::token::Token;
 use crate::verifier::{Profile, TokenType, Verifier, VerifyError};
@@ -99,8 +99,9 @@ impl Sessions {
             facts: identity.facts().clone(),
         };
         let extra = ExtraClaims::new().with(IDENTITY_CLAIM, claims)?;
+        let issuer = quoted(self.issuer.as_str());
         let head = Head {
-            issuer: &self.issuer,
+            issuer: &issuer,
             audience: &self.audience,
             header: &self.header,
             lifetime,

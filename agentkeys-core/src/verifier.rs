@@ -20,7 +20,7 @@ mod headers;
 mod signer;
 mod unique;
 
-pub use cache::{CachedVerifier, MAX_TOKEN_CACHE_AGE, TokenCacheSize};
+pub use cache::{CachedToken, CachedVerifier, MAX_TOKEN_CACHE_AGE, TokenCacheSize};
 pub use claims::NoClaims;
 use claims::Registered;
 use headers::KnownHeaders;

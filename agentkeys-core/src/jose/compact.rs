@@ -1,11 +1,9 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use base64::DecodeSliceError;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
+use super::base64url::{self, NotDecoded};
 use super::json::{Text, nesting_within};
 
 /// A compact JWS taken apart, nothing of it verified.
@@ -79,10 +77,10 @@ impl<'t> Compact<'t> {
         &self,
         buffer: &'b mut [u8; MAX_SIGNATURE],
     ) -> Result<Option<&'b [u8]>, CompactError> {
-        match URL_SAFE_NO_PAD.decode_slice(self.signature, buffer) {
+        match base64url::decode(self.signature.as_bytes(), buffer) {
             Ok(length) => Ok(buffer.get(..length)),
-            Err(DecodeSliceError::OutputSliceTooSmall) => Ok(None),
-            Err(DecodeSliceError::DecodeError(_)) => Err(CompactError::Base64),
+            Err(NotDecoded::NoRoom) => Ok(None),
+            Err(NotDecoded::NotCanonical) => Err(CompactError::Base64),
         }
     }
 }
@@ -239,21 +237,26 @@ fn split_at_dot(text: &str, dot: Option<usize>) -> Result<(&str, &str), CompactE
 
 /// Encodes canonical, unpadded base64url.
 pub(crate) fn encode_segment(bytes: impl AsRef<[u8]>) -> String {
-    URL_SAFE_NO_PAD.encode(bytes)
+    let mut text = Vec::new();
+    append_segment(bytes, &mut text);
+    // ASCII, so it is text
+    String::from_utf8(text).unwrap_or_default()
 }
 
 /// The same, behind what `text` holds already.
-pub(crate) fn append_segment(bytes: impl AsRef<[u8]>, text: &mut String) {
-    URL_SAFE_NO_PAD.encode_string(bytes, text);
+pub(crate) fn append_segment(bytes: impl AsRef<[u8]>, text: &mut Vec<u8>) {
+    base64url::encode(bytes.as_ref(), text);
 }
 
 /// Decodes canonical, unpadded base64url; trailing bits must be zero.
 pub(crate) fn decode_segment(segment: &str) -> Result<Vec<u8>, CompactError> {
-    URL_SAFE_NO_PAD.decode(segment).map_err(|_| CompactError::Base64)
+    let mut bytes = vec![0; base64url::decoded_length(segment.len())];
+    base64url::decode(segment.as_bytes(), &mut bytes).map_err(|_| CompactError::Base64)?;
+    Ok(bytes)
 }
 
-/// A signature of RSA's longest key, 8192 bits, with what decoding asks for on top.
-pub(crate) const MAX_SIGNATURE: usize = 1024 + 8;
+/// A signature of RSA's longest key, 8192 bits.
+pub(crate) const MAX_SIGNATURE: usize = 1024;
 
 /// Members that every reader ignores.
 const IGNORED: [&str; 3] = ["cty", "x5t", "x5t#S256"];

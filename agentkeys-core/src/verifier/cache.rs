@@ -1,6 +1,7 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::num::NonZeroUsize;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,7 +34,30 @@ use crate::secret::Secret;
 #[derive(Clone)]
 pub struct CachedVerifier<C> {
     verifier: Verifier,
-    tokens: Arc<Cache<Remembered, Arc<Accepted<C>>, Weights>>,
+    tokens: Arc<Cache<Remembered, CachedToken<C>, Weights>>,
+}
+
+/// A token that a [`CachedVerifier`] accepted, shared with what it remembers. Cheap to clone.
+pub struct CachedToken<C>(Arc<Accepted<C>>);
+
+impl<C> Deref for CachedToken<C> {
+    type Target = VerifiedToken<C>;
+
+    fn deref(&self) -> &VerifiedToken<C> {
+        &self.0.token
+    }
+}
+
+impl<C> Clone for CachedToken<C> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<C: fmt::Debug> fmt::Debug for CachedToken<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.token.fmt(f)
+    }
 }
 
 /// How much a [`CachedVerifier`] may remember: both bounds hold.
@@ -67,7 +91,7 @@ impl<C: DeserializeOwned> CachedVerifier<C> {
     ///
     /// # Errors
     /// [`VerifyError`].
-    pub async fn verify(&self, token: &str) -> Result<Arc<VerifiedToken<C>>, VerifyError> {
+    pub async fn verify(&self, token: &str) -> Result<CachedToken<C>, VerifyError> {
         let now = self.verifier.clock.now()?;
         if let Some(remembered) = self.remembered(token, now) {
             return Ok(remembered);
@@ -85,11 +109,7 @@ impl<C: DeserializeOwned> CachedVerifier<C> {
     ///
     /// # Errors
     /// [`VerifyError`].
-    pub fn verify_with_known_keys(
-        &self,
-        token: &str,
-        now: Timestamp,
-    ) -> Result<Arc<VerifiedToken<C>>, VerifyError> {
+    pub fn verify_with_known_keys(&self, token: &str, now: Timestamp) -> Result<CachedToken<C>, VerifyError> {
         self.remembered(token, now).map_or_else(|| self.verify_anew(token, now), Ok)
     }
 
@@ -110,24 +130,24 @@ impl<C: DeserializeOwned> CachedVerifier<C> {
         self.tokens.is_empty()
     }
 
-    fn remembered(&self, token: &str, now: Timestamp) -> Option<Arc<VerifiedToken<C>>> {
-        let accepted = self.tokens.get(token)?;
+    fn remembered(&self, token: &str, now: Timestamp) -> Option<CachedToken<C>> {
+        let remembered = self.tokens.get(&Sought(token))?;
+        let accepted = &*remembered.0;
         // a clock that was set back is before `from`
         let in_time = accepted.from <= now && now < accepted.until;
         if in_time && accepted.signer.is_trusted(now) {
-            return Some(Arc::clone(&accepted.token));
+            return Some(remembered);
         }
-        self.tokens.remove(token);
+        self.tokens.remove(&Sought(token));
         None
     }
 
-    fn verify_anew(&self, token: &str, now: Timestamp) -> Result<Arc<VerifiedToken<C>>, VerifyError> {
+    fn verify_anew(&self, token: &str, now: Timestamp) -> Result<CachedToken<C>, VerifyError> {
         let (verified, signer) = self.verifier.verify_noting_signer(token, now)?;
         let until = self.verifier.good_until(&verified).min(now.plus(MAX_TOKEN_CACHE_AGE));
-        let verified = Arc::new(verified);
-        let accepted = Accepted { token: Arc::clone(&verified), from: now, until, signer };
-        self.tokens.insert(Remembered(Secret::from(token)), Arc::new(accepted));
-        Ok(verified)
+        let accepted = CachedToken(Arc::new(Accepted { token: verified, from: now, until, signer }));
+        self.tokens.insert(Remembered(Secret::from(token)), accepted.clone());
+        Ok(accepted)
     }
 }
 
@@ -138,18 +158,30 @@ impl<C> fmt::Debug for CachedVerifier<C> {
 }
 
 struct Accepted<C> {
-    token: Arc<VerifiedToken<C>>,
+    token: VerifiedToken<C>,
     from: Timestamp,
     until: Timestamp,
     signer: Signer,
 }
 
-/// A token as a key: what it is looked up by is the same text.
+/// A token as a key.
 struct Remembered(Secret);
+
+/// A token as it is looked up: the same text.
+struct Sought<'t>(&'t str);
 
 impl Hash for Remembered {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.expose().as_str().hash(state);
+        Sought(self.0.expose()).hash(state);
+    }
+}
+
+/// Of the end alone, which is of the signature: tokens that were accepted differ there, unless their issuer
+/// wants otherwise, and nobody else's are kept.
+impl Hash for Sought<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let token = self.0.as_bytes();
+        state.write(token.last_chunk::<HASHED>().map_or(token, |end| end));
     }
 }
 
@@ -161,9 +193,9 @@ impl PartialEq for Remembered {
 
 impl Eq for Remembered {}
 
-impl Equivalent<Remembered> for str {
+impl Equivalent<Remembered> for Sought<'_> {
     fn equivalent(&self, key: &Remembered) -> bool {
-        self == key.0.expose()
+        self.0 == key.0.expose()
     }
 }
 
@@ -173,14 +205,17 @@ struct Weights {
     least: u64,
 }
 
-impl<C> Weighter<Remembered, Arc<Accepted<C>>> for Weights {
-    fn weight(&self, key: &Remembered, _: &Arc<Accepted<C>>) -> u64 {
+impl<C> Weighter<Remembered, CachedToken<C>> for Weights {
+    fn weight(&self, key: &Remembered, _: &CachedToken<C>) -> u64 {
         ((2 * key.0.expose().len() + BESIDE) as u64).max(self.least)
     }
 }
 
 /// For how long an accepted token is remembered at most: five minutes.
 pub const MAX_TOKEN_CACHE_AGE: Duration = Duration::from_secs(300);
+
+/// How many bytes of a token are hashed: every signature is longer.
+const HASHED: usize = 64;
 
 /// What an entry takes beside its token and claims, rounded up.
 const BESIDE: usize = 512;

@@ -1,13 +1,14 @@
 //! Tokens that were verified and are remembered.
 
 use std::num::NonZeroUsize;
+use std::ptr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use agentkeys_core::jose::{Algorithm, Jwk, KeyId, KeySet};
 use agentkeys_core::{
-    Audience, CachedVerifier, ErrorKind, KeyError, KeySnapshot, KeySource, MAX_TOKEN_CACHE_AGE, NoClaims,
-    Profile, RefreshReason, SKEW, Timestamp, TokenCacheSize, TrustDomain, Verifier, VerifyError,
+    Audience, CachedToken, CachedVerifier, ErrorKind, KeyError, KeySnapshot, KeySource, MAX_TOKEN_CACHE_AGE,
+    NoClaims, Profile, RefreshReason, SKEW, Timestamp, TokenCacheSize, TrustDomain, Verifier, VerifyError,
 };
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -62,10 +63,14 @@ fn only(keys: KeySet, kid: &str) -> Vec<Jwk> {
     keys.keys().iter().filter(|jwk| jwk.kid().is_some_and(|known| known.as_str() == kid)).cloned().collect()
 }
 
+fn is_same(one: &CachedToken<NoClaims>, two: &CachedToken<NoClaims>) -> bool {
+    ptr::eq(&**one, &**two)
+}
+
 /// Both moments give the same verification.
 fn remembers(verifier: &CachedVerifier<NoClaims>, token: &str, one: u64, two: u64) -> bool {
     let judge = |now| verifier.verify_with_known_keys(token, at(now)).unwrap();
-    Arc::ptr_eq(&judge(one), &judge(two))
+    is_same(&judge(one), &judge(two))
 }
 
 #[tokio::test]
@@ -74,8 +79,8 @@ async fn a_token_is_verified_once_and_what_differs_by_a_byte_is_another() {
     let token = sign(&claims());
     let one = verifier.verify(&token).await.unwrap();
     let two = verifier.clone().verify(&token).await.unwrap();
-    assert!(Arc::ptr_eq(&one, &two) && two.subject() == "system:serviceaccount:acme:blue");
-    assert!(Arc::ptr_eq(&one, &verifier.verify_with_known_keys(&token, at(NOW)).unwrap()));
+    assert!(is_same(&one, &two) && two.subject() == "system:serviceaccount:acme:blue");
+    assert!(is_same(&one, &verifier.verify_with_known_keys(&token, at(NOW)).unwrap()));
     assert_eq!(verifier.len(), 1);
     for at_byte in 0..token.len() {
         let mut bytes = token.clone().into_bytes();
@@ -88,7 +93,7 @@ async fn a_token_is_verified_once_and_what_differs_by_a_byte_is_another() {
     }
     assert_eq!(verifier.len(), 1, "refusals are not remembered");
     verifier.clear();
-    assert!(verifier.is_empty() && !Arc::ptr_eq(&one, &verifier.verify(&token).await.unwrap()));
+    assert!(verifier.is_empty() && !is_same(&one, &verifier.verify(&token).await.unwrap()));
 }
 
 #[test]
@@ -142,7 +147,7 @@ fn what_is_remembered_goes_with_its_key() {
     judge().unwrap();
     // the same keys, fetched anew
     keys.set(fake().key_set());
-    assert!(Arc::ptr_eq(&judge().unwrap(), &judge().unwrap()));
+    assert!(is_same(&judge().unwrap(), &judge().unwrap()));
     // its key is gone
     keys.set(KeySet::new(only(fake().key_set(), "RSA_0")));
     refused!(judge(), VerifyError::UnknownKey);
@@ -165,7 +170,7 @@ fn a_token_that_names_no_key_is_remembered_while_one_key_fits() {
     keys.set(KeySet::new(own.clone()));
     let token = sign_with_header(r#"{"alg":"ES256"}"#);
     let judge = || verifier.verify_with_known_keys(&token, at(NOW));
-    assert!(Arc::ptr_eq(&judge().unwrap(), &judge().unwrap()));
+    assert!(is_same(&judge().unwrap(), &judge().unwrap()));
     let foreign =
         Jwk::new(Some(KeyId::parse("another").unwrap()), only(other().key_set(), "EC256_0")[0].key().clone());
     keys.set(KeySet::new(own.into_iter().chain([foreign])));
@@ -179,7 +184,7 @@ async fn a_new_key_is_fetched_as_without_the_cache() {
     let token = world.token();
     let one = verifier.verify(&token).await.unwrap();
     assert_eq!(world.fetches(), 1, "the first reader fetches");
-    assert!(Arc::ptr_eq(&one, &verifier.verify(&token).await.unwrap()));
+    assert!(is_same(&one, &verifier.verify(&token).await.unwrap()));
     world.pass(10);
     let unknown = other().sign_raw(Algorithm::Es256, r#"{"alg":"ES256","kid":"new"}"#, &claims().to_string());
     refused!(verifier.verify(&unknown).await, VerifyError::UnknownKey);
