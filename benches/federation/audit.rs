@@ -98,7 +98,9 @@ struct RowByRow {
 impl RowByRow {
     fn new(path: &Path, schema: &str) -> Self {
         let database = Connection::open(path).unwrap();
-        database.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;").unwrap();
+        database
+            .execute_batch("PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")
+            .unwrap();
         database.execute_batch(schema).unwrap();
         Self { database, head: ChainHead::EMPTY }
     }

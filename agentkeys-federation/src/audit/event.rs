@@ -1,5 +1,6 @@
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use agentkeys_core::{
     AgentId, Assurance, AttestedIdentity, ErrorKind, EvidenceKind, InstanceId, Random, RandomError, Subject,
@@ -19,7 +20,7 @@ use crate::exchanger::ExchangeError;
 ///
 /// It is a role session's name as it stands, so that a row joins to CloudTrail (W54).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AuditId(String);
+pub struct AuditId(Arc<str>);
 
 impl AuditId {
     /// A fresh one.
@@ -29,13 +30,13 @@ impl AuditId {
     pub fn generate(random: &dyn Random) -> Result<Self, RandomError> {
         let mut bits = [0; 16];
         random.fill(&mut bits)?;
-        Ok(Self(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bits))))
+        Ok(Self(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bits)).into()))
     }
 
     /// The name of the one mint that gave this token: [`RoleSessionName::of_token`].
     #[must_use]
     pub fn of_token(token: &Token) -> Self {
-        Self(RoleSessionName::of_token(token).as_str().to_owned())
+        Self(RoleSessionName::of_token(token).as_str().into())
     }
 
     /// The text.
@@ -51,7 +52,7 @@ impl FromStr for AuditId {
     fn from_str(text: &str) -> Result<Self, AuditTextError> {
         let bits = text.strip_prefix(PREFIX).ok_or(AuditTextError::Id)?;
         match URL_SAFE_NO_PAD.decode(bits) {
-            Ok(bits) if bits.len() == 16 => Ok(Self(text.to_owned())),
+            Ok(bits) if bits.len() == 16 => Ok(Self(text.into())),
             _ => Err(AuditTextError::Id),
         }
     }

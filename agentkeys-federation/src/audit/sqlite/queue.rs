@@ -25,7 +25,7 @@ pub(super) type Told = oneshot::Sender<Result<(), AuditError>>;
 impl Append {
     pub(super) fn new(event: &AuditEvent<'_>) -> (Self, oneshot::Receiver<Result<(), AuditError>>) {
         let (told, answered) = oneshot::channel();
-        let mut text = Vec::with_capacity(1024);
+        let mut text = Vec::with_capacity(768);
         spell(cells(0, event).into_iter().skip(1), &mut text);
         (Self { id: event.id().clone(), kind: Kind::of(event), text, told }, answered)
     }

@@ -31,6 +31,7 @@ impl Store {
     pub(super) fn create(path: &Path, file: HeadFile) -> Result<Self, AuditStoreError> {
         create_private(path)?;
         let database = Connection::open_with_flags(path, FLAGS | OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        database.execute_batch("PRAGMA page_size = 8192")?;
         configure(&database)?;
         let identity = format!("PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION};");
         database.execute_batch(&format!("BEGIN IMMEDIATE; {TABLE}; {}; {identity} COMMIT;", view()))?;
