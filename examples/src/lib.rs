@@ -16,6 +16,7 @@ mod isolation;
 mod issuer;
 mod report;
 mod serve;
+pub mod sidecar;
 mod spire;
 mod stack;
 
