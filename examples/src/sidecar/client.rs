@@ -65,9 +65,7 @@ impl BrokerClient {
         let answer: CredentialsAnswer = self.ask(&path, Some(session), Vec::new()).await?;
         let values = [&answer.access_key_id, &answer.secret_access_key, &answer.session_token];
         // they go on into headers, lines and variables
-        if !values
-            .iter()
-            .all(|value| !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic()))
+        if !values.iter().all(|value| !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic()))
         {
             return Err(BrokerError::Malformed);
         }

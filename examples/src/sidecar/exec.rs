@@ -100,8 +100,7 @@ impl Signals {
     fn new() -> io::Result<Self> {
         let passed =
             [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM, Signal::USR1, Signal::USR2, Signal::WINCH];
-        let waiting =
-            passed.into_iter().map(|kind| Ok((kind, signal(SignalKind::from_raw(kind.as_raw()))?)));
+        let waiting = passed.into_iter().map(|kind| Ok((kind, signal(SignalKind::from_raw(kind.as_raw()))?)));
         Ok(Self(waiting.collect::<io::Result<_>>()?))
     }
 

@@ -138,7 +138,9 @@ impl SidecarSettings {
 impl Proof {
     fn parse(variables: Variables<'_>) -> Result<Self, SelectError> {
         match variables.text(ATTESTOR)? {
-            "aws-sts" => Ok(Self::AwsSts(variables.required(REGION)?, variables.required("AWSSTS_AUDIENCE")?)),
+            "aws-sts" => {
+                Ok(Self::AwsSts(variables.required(REGION)?, variables.required("AWSSTS_AUDIENCE")?))
+            }
             "aws-stsweb" => {
                 Ok(Self::AwsStsWeb(variables.required(REGION)?, variables.required("STSWEB_AUDIENCE")?))
             }
@@ -202,7 +204,9 @@ impl FromStr for BrokerAddress {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         // the more telling error is that of https
-        Issuer::parse(text).or_else(|error| Issuer::loopback_http_for_tests(text).map_err(|_| error)).map(Self)
+        Issuer::parse(text)
+            .or_else(|error| Issuer::loopback_http_for_tests(text).map_err(|_| error))
+            .map(Self)
     }
 }
 
@@ -246,7 +250,10 @@ mod tests {
             (&[("ATTESTOR", "aws-stsweb"), ("AWS_REGION", "eu-west-1")], "STSWEB_AUDIENCE is not set"),
             (&[("ATTESTOR", "aws-stsweb"), ("AWS_REGION", "EU WEST")], "AWS_REGION is malformed"),
             (&[("ATTESTOR", "spire"), ("SPIRE_AUDIENCE", "a")], "SPIFFE_ENDPOINT_SOCKET is not set"),
-            (&[("ATTESTOR", "spire"), ("SPIFFE_ENDPOINT_SOCKET", "tcp://h:1")], "SPIFFE_ENDPOINT_SOCKET is m"),
+            (
+                &[("ATTESTOR", "spire"), ("SPIFFE_ENDPOINT_SOCKET", "tcp://h:1")],
+                "SPIFFE_ENDPOINT_SOCKET is m",
+            ),
             (&with(("AGENTKEYS_CLASS", "secrets")), "AGENTKEYS_CLASS is malformed"),
             (&with(("AGENTKEYS_BROKER", "http://broker.example.org")), "AGENTKEYS_BROKER is malformed"),
             (&with(("AGENTKEYS_BROKER", "http://127.0.0.1.evil.example")), "AGENTKEYS_BROKER is malformed"),
@@ -272,7 +279,8 @@ mod tests {
         let region = ("AWS_REGION", "eu-west-1");
         let settings = parse(&[("ATTESTOR", "aws-sts"), region, ("AWSSTS_AUDIENCE", "agentkeys")]).unwrap();
         assert!(matches!(settings.proof, Proof::AwsSts(..)));
-        let settings = parse(&[("ATTESTOR", "aws-stsweb"), region, ("STSWEB_AUDIENCE", "agentkeys")]).unwrap();
+        let settings =
+            parse(&[("ATTESTOR", "aws-stsweb"), region, ("STSWEB_AUDIENCE", "agentkeys")]).unwrap();
         assert!(matches!(settings.proof, Proof::AwsStsWeb(..)));
         assert_eq!((settings.class(), settings.port(), settings.peer()), (DataClass::Memory, 0, None));
     }

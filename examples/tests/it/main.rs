@@ -16,3 +16,5 @@ mod quickstart;
 mod readme;
 mod rules;
 mod session_broker;
+mod sidecar;
+mod sidecar_endpoint;
