@@ -11,6 +11,7 @@ mod agent;
 mod cheating;
 mod demo;
 mod deployment;
+pub mod doctor;
 mod expectations;
 mod isolation;
 mod issuer;

@@ -122,13 +122,19 @@ const KEYS: [&str; 4] =
     ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_CREDENTIAL_EXPIRATION"];
 
 /// What the sidecar proves itself with.
-const PROOF: [&str; 6] = [
-    "ATTESTOR",
-    "AWSSTS_AUDIENCE",
-    "OIDC_TOKEN_FILE",
-    "SPIFFE_ENDPOINT_SOCKET",
-    "SPIRE_AUDIENCE",
-    "STSWEB_AUDIENCE",
-];
+const PROOF: [&str; 5] =
+    ["ATTESTOR", "AWSSTS_AUDIENCE", "SPIFFE_ENDPOINT_SOCKET", "SPIRE_AUDIENCE", "STSWEB_AUDIENCE"];
 
 const NOTHING: &str = "/dev/null";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_a_shell_says_how_a_command_ended() {
+        for (wait_status, said) in [(0, 0), (7 << 8, 7), (255 << 8, 255), (9, 137), (15, 143)] {
+            assert_eq!(as_shell(ExitStatus::from_raw(wait_status)), said);
+        }
+    }
+}

@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use agentkeys_attest::aws::{Region, StsEndpoint};
 use agentkeys_attest::aws_sts::AwsStsSource;
-use agentkeys_attest::aws_stsweb::StsWebSource;
+use agentkeys_attest::aws_stsweb::{AWS_STSWEB, StsWebSource};
 use agentkeys_attest::oidc::OIDC;
 use agentkeys_attest::select::SelectError;
-use agentkeys_attest::spire::{SpireSource, WorkloadSocket};
+use agentkeys_attest::spire::{SPIFFE_SVID, SpireSource, WorkloadSocket};
 use agentkeys_core::{
-    Audience, Evidence, EvidenceSource, HttpSettings, Issuer, MAX_EVIDENCE_BYTES, ReqwestClient, SourceError,
-    TrustStore,
+    Audience, Evidence, EvidenceKind, EvidenceSource, HttpSettings, Issuer, MAX_EVIDENCE_BYTES,
+    ReqwestClient, SourceError, TrustStore,
 };
 use agentkeys_federation::DataClass;
 use async_trait::async_trait;
@@ -32,14 +32,15 @@ use crate::Failure;
 /// | `AGENTKEYS_CA_FILE` | optional: the only certificate authorities that may vouch for the broker, PEM |
 /// | `AGENTKEYS_PORT` | optional: the port on 127.0.0.1; any free one otherwise |
 /// | `AGENTKEYS_PEER_UID` | optional, Linux: only processes of this user are answered |
-/// | `ATTESTOR` | how this workload proves itself, with the variables below |
+/// | `AGENTKEYS_EVIDENCE_FILE` | a file in which the platform keeps a fresh token: for `oidc`, and instead of the variables below for `aws-stsweb` and `spire` |
+/// | `ATTESTOR` | how this workload proves itself |
 ///
 /// | `ATTESTOR` | required |
 /// |---|---|
 /// | `spire`, `spiffe` | `SPIRE_AUDIENCE`, `SPIFFE_ENDPOINT_SOCKET` |
 /// | `aws-sts` | `AWSSTS_AUDIENCE`, `AWS_REGION`, and AWS credentials where SDKs look for them |
 /// | `aws-stsweb` | `STSWEB_AUDIENCE`, `AWS_REGION`, and AWS credentials where SDKs look for them |
-/// | `oidc` | `OIDC_TOKEN_FILE`, which the platform keeps fresh |
+/// | `oidc` | `AGENTKEYS_EVIDENCE_FILE` |
 #[derive(Clone, Debug)]
 pub struct SidecarSettings {
     broker: Issuer,
@@ -54,7 +55,7 @@ pub struct SidecarSettings {
 enum Proof {
     AwsSts(Region, Audience),
     AwsStsWeb(Region, Audience),
-    OidcFile(PathBuf),
+    File(EvidenceKind, PathBuf),
     Spire(WorkloadSocket, Audience),
 }
 
@@ -109,7 +110,7 @@ impl SidecarSettings {
                 let sdk = aws_config::load_defaults(BehaviorVersion::latest()).await;
                 Prover::Source(Arc::new(StsWebSource::new(&sdk, region, audience.clone())))
             }
-            Proof::OidcFile(path) => Prover::Source(Arc::new(TokenFile(path.clone()))),
+            Proof::File(kind, path) => Prover::Source(Arc::new(TokenFile(kind.clone(), path.clone()))),
             Proof::Spire(socket, audience) => {
                 Prover::Source(Arc::new(SpireSource::new(socket.clone(), audience.clone())))
             }
@@ -137,15 +138,22 @@ impl SidecarSettings {
 
 impl Proof {
     fn parse(variables: Variables<'_>) -> Result<Self, SelectError> {
-        match variables.text(ATTESTOR)? {
-            "aws-sts" => {
+        let file = variables.optional::<PathBuf>(EVIDENCE_FILE)?;
+        match (variables.text(ATTESTOR)?, file) {
+            ("aws-sts", None) => {
                 Ok(Self::AwsSts(variables.required(REGION)?, variables.required("AWSSTS_AUDIENCE")?))
             }
-            "aws-stsweb" => {
+            ("aws-sts", Some(_)) => {
+                Err(malformed(EVIDENCE_FILE, &"evidence of aws-sts is signed anew each time"))
+            }
+            ("aws-stsweb", Some(path)) => Ok(Self::File(AWS_STSWEB, path)),
+            ("aws-stsweb", None) => {
                 Ok(Self::AwsStsWeb(variables.required(REGION)?, variables.required("STSWEB_AUDIENCE")?))
             }
-            "oidc" => Ok(Self::OidcFile(variables.required("OIDC_TOKEN_FILE")?)),
-            "spire" | "spiffe" => Ok(Self::Spire(
+            ("oidc", Some(path)) => Ok(Self::File(OIDC, path)),
+            ("oidc", None) => Err(SelectError::Missing(EVIDENCE_FILE)),
+            ("spire" | "spiffe", Some(path)) => Ok(Self::File(SPIFFE_SVID, path)),
+            ("spire" | "spiffe", None) => Ok(Self::Spire(
                 variables.required("SPIFFE_ENDPOINT_SOCKET")?,
                 variables.required("SPIRE_AUDIENCE")?,
             )),
@@ -154,14 +162,14 @@ impl Proof {
     }
 }
 
-/// An OIDC token that the platform writes into a file and renews there.
+/// A token that the platform writes into a file and renews there.
 #[derive(Debug)]
-struct TokenFile(PathBuf);
+struct TokenFile(EvidenceKind, PathBuf);
 
 #[async_trait]
 impl EvidenceSource for TokenFile {
     async fn fetch(&self) -> Result<Evidence, SourceError> {
-        let path = self.0.clone();
+        let path = self.1.clone();
         let read = tokio::task::spawn_blocking(move || -> std::io::Result<String> {
             let mut text = String::new();
             let limit = MAX_EVIDENCE_BYTES as u64 + 1;
@@ -169,12 +177,12 @@ impl EvidenceSource for TokenFile {
             Ok(text)
         });
         let unreadable = |source: Box<dyn std::error::Error + Send + Sync>| SourceError::Misconfigured {
-            what: "OIDC_TOKEN_FILE cannot be read",
+            what: "AGENTKEYS_EVIDENCE_FILE cannot be read",
             source: Some(source),
         };
         let text = read.await.map_err(|error| unreadable(error.into()))?;
         let text = text.map_err(|error| unreadable(error.into()))?;
-        Evidence::new(OIDC, text.trim_end()).map_err(|_| SourceError::Malformed)
+        Evidence::new(self.0.clone(), text.trim_end()).map_err(|_| SourceError::Malformed)
     }
 }
 
@@ -215,10 +223,11 @@ fn malformed(variable: &'static str, reason: &dyn fmt::Display) -> SelectError {
 }
 
 /// The sidecar's own variables: they are taken out of a command's environment.
-pub(super) const KNOWN: &[&str] = &[BROKER, CA_FILE, CLASS, PORT, PEER_UID];
+pub(super) const KNOWN: &[&str] = &[BROKER, CA_FILE, CLASS, EVIDENCE_FILE, PORT, PEER_UID];
 const BROKER: &str = "AGENTKEYS_BROKER";
 const CA_FILE: &str = "AGENTKEYS_CA_FILE";
 const CLASS: &str = "AGENTKEYS_CLASS";
+const EVIDENCE_FILE: &str = "AGENTKEYS_EVIDENCE_FILE";
 const PORT: &str = "AGENTKEYS_PORT";
 const PEER_UID: &str = "AGENTKEYS_PEER_UID";
 const ATTESTOR: &str = "ATTESTOR";
@@ -234,7 +243,7 @@ mod tests {
         SidecarSettings::parse(&all.collect()).map_err(|error| error.to_string())
     }
 
-    const OIDC_FILE: [(&str, &str); 2] = [("ATTESTOR", "oidc"), ("OIDC_TOKEN_FILE", "/run/token")];
+    const OIDC_FILE: [(&str, &str); 2] = [("ATTESTOR", "oidc"), ("AGENTKEYS_EVIDENCE_FILE", "/run/token")];
 
     #[test]
     fn r2_a_workload_that_does_not_say_how_it_proves_itself_is_told_so() {
@@ -244,7 +253,7 @@ mod tests {
             (&[("ATTESTOR", "")], "ATTESTOR is not set"),
             (&[("ATTESTOR", "mtls")], "ATTESTOR is malformed: it is none of"),
             (&[("ATTESTOR", "OIDC")], "ATTESTOR is malformed"),
-            (&[("ATTESTOR", "oidc")], "OIDC_TOKEN_FILE is not set"),
+            (&[("ATTESTOR", "oidc")], "AGENTKEYS_EVIDENCE_FILE is not set"),
             (&[("ATTESTOR", "aws-sts")], "AWS_REGION is not set"),
             (&[("ATTESTOR", "aws-sts"), ("AWS_REGION", "eu-west-1")], "AWSSTS_AUDIENCE is not set"),
             (&[("ATTESTOR", "aws-stsweb"), ("AWS_REGION", "eu-west-1")], "STSWEB_AUDIENCE is not set"),
@@ -254,6 +263,7 @@ mod tests {
                 &[("ATTESTOR", "spire"), ("SPIFFE_ENDPOINT_SOCKET", "tcp://h:1")],
                 "SPIFFE_ENDPOINT_SOCKET is m",
             ),
+            (&[("ATTESTOR", "aws-sts"), OIDC_FILE[1]], "AGENTKEYS_EVIDENCE_FILE is malformed"),
             (&with(("AGENTKEYS_CLASS", "secrets")), "AGENTKEYS_CLASS is malformed"),
             (&with(("AGENTKEYS_BROKER", "http://broker.example.org")), "AGENTKEYS_BROKER is malformed"),
             (&with(("AGENTKEYS_BROKER", "http://127.0.0.1.evil.example")), "AGENTKEYS_BROKER is malformed"),
@@ -270,7 +280,12 @@ mod tests {
 
     #[test]
     fn r2_r26_each_name_chooses_its_source_from_the_map_alone() {
-        assert!(matches!(parse(&OIDC_FILE).unwrap().proof, Proof::OidcFile(_)));
+        for (name, kind) in
+            [("oidc", OIDC), ("aws-stsweb", AWS_STSWEB), ("spire", SPIFFE_SVID), ("spiffe", SPIFFE_SVID)]
+        {
+            let settings = parse(&[("ATTESTOR", name), OIDC_FILE[1]]).unwrap();
+            assert!(matches!(settings.proof, Proof::File(of, _) if of == kind));
+        }
         let socket = ("SPIFFE_ENDPOINT_SOCKET", "unix:///run/agent.sock");
         for name in ["spire", "spiffe"] {
             let settings = parse(&[("ATTESTOR", name), socket, ("SPIRE_AUDIENCE", "agentkeys")]).unwrap();

@@ -6,6 +6,7 @@
     reason = "clippy lets tests do so, and not the functions that they share"
 )]
 
+mod doctor;
 mod expectations;
 mod import_rows;
 mod layers;
@@ -18,3 +19,4 @@ mod rules;
 mod session_broker;
 mod sidecar;
 mod sidecar_endpoint;
+mod sidecar_process;
