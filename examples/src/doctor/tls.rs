@@ -182,7 +182,7 @@ impl Chain {
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                     ("the certificate is for another host", "get one for the issuer's host")
                 }
-                CertificateError::UnknownIssuer => (
+                CertificateError::UnknownIssuer | CertificateError::BadSignature => (
                     "the certificate does not chain to an authority that is trusted here",
                     "send the intermediate certificates as well; for a private authority name its file, and put \
                      the thumbprint into the provider",

@@ -433,14 +433,10 @@ async fn r36_documents_about_another_issuer_and_open_ones_are_wrong() {
         (change("[\"sts.amazonaws.com\"]", "[\"sts.amazonaws.com\",\"x\"]"), "provider", "client ids"),
         (change(&certificates.top(), &"0".repeat(40)), "provider", "top of the chain is not among"),
         (change(&certificates.top(), &certificates.top().to_uppercase()), "provider", "a thumbprint is none"),
-        (change("\"sts.amazonaws.com\"}", "\"x\"}"), "policy", ""),
         (vec![("x.json".to_owned(), "{".to_owned())], "policy", "x.json: document: error: unreadable"),
         (vec![("x.json".to_owned(), "{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Allow\",\"Principal\":\"*\",\"Action\":\"sts:AssumeRole\"}]}".to_owned())], "policy", "any_principal"),
     ] {
         let diagnosis = server.doctor().examine(&documents).await;
-        if found.is_empty() {
-            continue;
-        }
         let all: Vec<_> = diagnosis.checks.iter().filter(|check| check.name == name && check.verdict == Verdict::Wrong).collect();
         assert!(all.iter().any(|check| check.found.contains(found)), "{found}: {diagnosis}");
         assert!(!diagnosis.holds());
