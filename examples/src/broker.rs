@@ -104,3 +104,27 @@
 //!
 //! On an address of its own, 127.0.0.1 unless configured: `GET /readyz` with the state of each part,
 //! `GET /metrics` (Prometheus text), `GET /healthz`, and `GET /v1/events/{agent}` with the operator's token.
+
+mod app;
+mod command;
+mod config;
+mod demo;
+mod events;
+mod input;
+mod listener;
+mod log;
+mod metrics;
+mod ready;
+mod refused;
+mod routes;
+mod settings;
+mod start;
+mod variables;
+mod watched;
+
+pub use command::{Command, KeyPurpose, Step};
+pub use config::Config;
+pub use demo::BrokerDemo;
+pub use log::{LogLevel, log_to_stderr};
+pub use settings::Finding;
+pub use start::Running;
