@@ -18,5 +18,6 @@ mod readme;
 mod rules;
 mod session_broker;
 mod sidecar;
+mod sidecar_broker;
 mod sidecar_endpoint;
 mod sidecar_process;
