@@ -2,6 +2,7 @@
 //! real sockets all the way.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::sync::Arc;
@@ -160,5 +161,5 @@ async fn an_agent_before_s3() {
         Ok(_) => "ok".to_owned(),
         Err(error) => code(error.code()),
     };
-    println!("agent: list {list}, get {get}, put {put}");
+    writeln!(std::io::stdout(), "agent: list {list}, get {get}, put {put}").unwrap();
 }

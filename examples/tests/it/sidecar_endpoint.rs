@@ -41,7 +41,7 @@ impl Up {
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         let reading = stream.read_to_string(&mut answer);
-        tokio::time::timeout(Duration::from_secs(2), reading).await.expect("in an SDK's time").unwrap();
+        tokio::time::timeout(Duration::from_secs(2), reading).await.unwrap().unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         (status, head.to_lowercase(), serde_json::from_str(body).unwrap_or(Value::Null))

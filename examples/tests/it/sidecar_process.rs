@@ -1,7 +1,7 @@
 //! The sidecar as its user runs it: its own binary, before a broker that follows a script.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
@@ -288,8 +288,8 @@ async fn an_agent() {
     match found {
         Ok(found) => {
             let temporary = found.session_token().is_some() && found.expiry().is_some();
-            println!("agent: {} {temporary}", found.access_key_id());
+            writeln!(std::io::stdout(), "agent: {} {temporary}", found.access_key_id()).unwrap();
         }
-        Err(_) => println!("agent: none"),
+        Err(_) => writeln!(std::io::stdout(), "agent: none").unwrap(),
     }
 }
