@@ -32,10 +32,11 @@ impl Clock for VirtualClock {
 }
 
 type Answer = Result<(u16, Value), HttpError>;
+type Answering = Box<dyn FnMut(&str) -> Answer + Send>;
 
 /// Answers as it is told, path by path, and keeps what was asked.
 pub(crate) struct Script {
-    answer: Mutex<Box<dyn FnMut(&str) -> Answer + Send>>,
+    answer: Mutex<Answering>,
     asked: Mutex<Vec<HttpRequest>>,
     takes: Duration,
 }
