@@ -360,7 +360,10 @@ async fn l29_w60_nothing_of_an_answer_that_is_none_is_kept_or_shown() {
     for answer in
         [json!({ "session": "", "expiration": 1 }), json!({ "session": "a b", "expiration": 1 }), json!({})]
     {
-        let script = Script::new(move |_| Ok((200, answer.clone())));
+        let script = Script::new(move |path| match path {
+            "/v1/attest" => Ok((200, answer.clone())),
+            _ => credentials(NOW + 900),
+        });
         let keeper = keeper(&script, ManualClock::new(Timestamp::from_unix(NOW)));
         assert_eq!(code(keeper.obtain_once().await), "broker_malformed");
     }
