@@ -18,6 +18,7 @@ use agentkeys_federation::{
 use agentkeys_local_aws::policy::{IdentityPolicy, TrustPolicy};
 use agentkeys_local_aws::{LocalAws, Role, State};
 use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_types::SdkConfig;
 
 use super::app::{App, Keys, Parts, Wallets};
 use super::events::hex;
@@ -151,9 +152,17 @@ impl BrokerDemo {
     /// # Errors
     /// Where the STS gives none.
     pub async fn evidence(&self, agent: &str) -> Result<Evidence, Failure> {
-        let session = pod_session(&self.aws, agent, pod_tags(agent)?)?;
-        let pod = sdk_at(self.aws.endpoint(), SharedCredentialsProvider::new(credentials_of(&session)));
+        let pod = self.pod(agent)?;
         Ok(StsWebSource::new(&pod, &REGION.parse()?, AUDIENCE.parse()?).fetch().await?)
+    }
+
+    /// The configuration of an SDK in an agent's pod.
+    ///
+    /// # Errors
+    /// Where the name is not a pod's.
+    pub fn pod(&self, agent: &str) -> Result<SdkConfig, Failure> {
+        let session = pod_session(&self.aws, agent, pod_tags(agent)?)?;
+        Ok(sdk_at(self.aws.endpoint(), SharedCredentialsProvider::new(credentials_of(&session))))
     }
 
     /// What signs requests for agent green, who is a role and no pod.
