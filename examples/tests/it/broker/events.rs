@@ -82,3 +82,18 @@ async fn r22_only_the_agent_itself_and_the_operator_read_its_events() {
         assert_eq!(events(&world, "red", wrong).await.status, 401, "{wrong}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r25_the_walk_is_repeated_without_anything_being_set_up_anew() {
+    let mut world = World::start().await;
+    // the second broker finds the keys, the log and the token of the first
+    for _ in 0..2 {
+        for walked in 1..=3 {
+            let session = world.session("blue").await;
+            assert_eq!(world.mint("/v1/mint-aws-creds/memory", &session).await.status, 200);
+            let told = types(&events(&world, "blue", &session).await);
+            assert_eq!(told, ["registered", "credentials_issued"].repeat(walked));
+        }
+        world = world.restart().await;
+    }
+}

@@ -20,6 +20,13 @@ impl World {
         Self { demo: BrokerDemo::start(&folder.0).await.unwrap(), folder }
     }
 
+    /// Stops it and starts another with the same files.
+    pub(crate) async fn restart(self) -> Self {
+        let Self { demo, folder } = self;
+        demo.shutdown().await.unwrap();
+        Self { demo: BrokerDemo::start(&folder.0).await.unwrap(), folder }
+    }
+
     pub(crate) fn folder(&self) -> &Path {
         &self.folder.0
     }
