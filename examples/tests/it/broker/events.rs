@@ -97,3 +97,19 @@ async fn r25_the_walk_is_repeated_without_anything_being_set_up_anew() {
         world = world.restart().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn w29_agents_of_one_name_under_two_roots_read_each_their_own_events() {
+    let world = World::start().await;
+    let pod = world.session("green").await;
+    let challenge = world.post("/v1/attest/challenge", &[], "").await.json();
+    let source = world.demo.green().unwrap();
+    let evidence = source.fetch_with_challenge(challenge["challenge"].as_str().unwrap()).await.unwrap();
+    let answer = world.attest("aws-sts", std::str::from_utf8(evidence.expose()).unwrap()).await.json();
+    let role = answer["session"].as_str().unwrap();
+    for (session, issuer) in [(pod.as_str(), "aws-stsweb"), (role, "aws-sts")] {
+        let told = events(&world, "green", session).await.json()["events"].clone();
+        assert_eq!((told.as_array().unwrap().len(), &told[0]["payload"]["issuer"]), (1, &json!(issuer)));
+    }
+    assert_eq!(types(&events(&world, "green", &world.operator_token()).await), ["registered", "registered"]);
+}

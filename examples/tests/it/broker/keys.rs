@@ -129,3 +129,29 @@ async fn x5c_is_published_where_it_is_asked_for_and_only_of_the_key_itself() {
     assert_eq!(published["keys"][0]["x5c"], serde_json::json!([der]));
     running.shutdown().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn l8_a_configured_broker_asks_for_challenges() {
+    let folder = Folder::new();
+    let text = configured(&folder.0, "").await;
+    let running = start(&folder.0, &text).await.unwrap();
+    // pods' tokens have no place for one
+    assert_eq!(ask(running.public(), "POST", "/v1/attest/challenge", &[], b"").await.status, 404);
+    running.shutdown().await.unwrap();
+
+    let (before, rest) = text.split_once("[attestor]").unwrap();
+    let (_, tenants) = rest.split_once("[[tenants]]").unwrap();
+    let attestor = "[attestor]\nATTESTOR = \"aws-sts\"\nAWSSTS_AUDIENCE = \"agentkeys\"\n\
+                    AWSSTS_REGIONS = \"us-east-1\"\nAWSSTS_ROLES = \"blue=arn:aws:iam::123456789012:role/blue\"\n";
+    let running = start(&folder.0, &format!("{before}{attestor}[[tenants]]{tenants}")).await.unwrap();
+    assert_eq!(ask(running.public(), "POST", "/v1/attest/challenge", &[], b"").await.status, 200);
+    let keys = aws_credential_types::Credentials::new("ASIAEXAMPLE", "secret", Some("token".to_owned()), None, "test");
+    let endpoint = agentkeys_attest::aws::StsEndpoint::regional("us-east-1".parse().unwrap()).unwrap();
+    let source = agentkeys_attest::aws_sts::AwsStsSource::new(keys, endpoint, "agentkeys".parse().unwrap());
+    let evidence = agentkeys_core::EvidenceSource::fetch(&source).await.unwrap();
+    let evidence = std::str::from_utf8(evidence.expose()).unwrap();
+    let body = serde_json::json!({ "kind": "aws-sts", "evidence": evidence }).to_string();
+    let answer = ask(running.public(), "POST", "/v1/attest", &[super::support::JSON], body.as_bytes()).await;
+    assert_eq!(answer.refusal(), (401, "unauthorized".into(), "evidence_incomplete".into()));
+    running.shutdown().await.unwrap();
+}

@@ -236,3 +236,23 @@ async fn r83_check_also_looks_at_the_files() {
     std::fs::write(path("operator.token"), "short").unwrap();
     assert!(!run(&check).await);
 }
+
+#[tokio::test]
+async fn r36_the_deployments_issuer_is_the_brokers_byte_for_byte() {
+    let folder = Folder::new();
+    let file = folder.0.join("broker.toml");
+    std::fs::write(&file, SAMPLE.replace("# deployment", "deployment")).unwrap();
+    let deployment = include_str!("../../../deployment.toml");
+    let policies = async || {
+        let said = std::sync::Mutex::new(String::new());
+        let command = Command::parse(&["policies", "--config", file.to_str().unwrap()]).unwrap();
+        let done = command.run(|line| said.lock().unwrap().push_str(line)).await;
+        done.map(|_| said.into_inner().unwrap()).map_err(|error| error.to_string())
+    };
+    std::fs::write(folder.0.join("deployment.toml"), deployment).unwrap();
+    let documents: serde_json::Value = serde_json::from_str(&policies().await.unwrap()).unwrap();
+    assert!(documents["roles"]["agentkeys-memory-role"]["trust_policy"].is_object());
+    let slash = deployment.replace("https://broker.example.org\"", "https://broker.example.org/\"");
+    std::fs::write(folder.0.join("deployment.toml"), slash).unwrap();
+    assert!(policies().await.unwrap_err().contains("byte for byte"));
+}
