@@ -41,7 +41,9 @@ async fn main() -> ExitCode {
         [] => measure(Duration::from_secs(60)).await,
         ["--long"] => measure(Duration::from_secs(600)).await,
         ["--serve-raw"] => serve_raw().await,
-        ["--serve-broker", folder, endpoint, issuer] => serve_broker(Path::new(folder), endpoint, issuer).await,
+        ["--serve-broker", folder, endpoint, issuer] => {
+            serve_broker(Path::new(folder), endpoint, issuer).await
+        }
         _ => Err("usage: load [--long]".into()),
     };
     match done {
@@ -61,7 +63,8 @@ fn say(line: &str) {
 async fn measure(memory: Duration) -> Result<bool, Failure> {
     let folder = std::env::temp_dir().join(format!("agentkeys-load-{}", std::process::id()));
     let aws = LoadAws::start().await?;
-    let broker = Server::start(&["--serve-broker", &folder.display().to_string(), aws.endpoint(), &aws.issuer()])?;
+    let broker =
+        Server::start(&["--serve-broker", &folder.display().to_string(), aws.endpoint(), &aws.issuer()])?;
     let raw = Server::start(&["--serve-raw"])?;
     let held = measured(&aws, &broker, &raw, memory).await;
     drop((broker, raw));
@@ -84,7 +87,8 @@ async fn measured(aws: &LoadAws, broker: &Server, raw: &Server, memory: Duration
     let ratio = of_broker / of_raw;
     say(&format!("mint-oidc-jwt {of_broker:.0}/s, raw {of_raw:.0}/s: {:.1} %", ratio * 100.0));
 
-    let latencies = at_rate(broker.address, &sessions, of_broker / 2.0, Duration::from_secs(60), None).await?;
+    let latencies =
+        at_rate(broker.address, &sessions, of_broker / 2.0, Duration::from_secs(60), None).await?;
     let (p50, p99) = (quantile(&latencies, 0.50), quantile(&latencies, 0.99));
     let tail = p99.as_secs_f64() / p50.as_secs_f64();
     say(&format!("at {:.0}/s for 60 s: p50 {p50:?}, p99 {p99:?}: {tail:.2} times", of_broker / 2.0));
@@ -99,7 +103,8 @@ async fn measured(aws: &LoadAws, broker: &Server, raw: &Server, memory: Duration
         at_rate(broker.address, &sessions, rate, STEP, Some(aws)).await?;
         resident.push(broker.resident()?);
     }
-    let (least, most) = (resident.iter().min().copied().unwrap_or(1), resident.iter().max().copied().unwrap_or(1));
+    let (least, most) =
+        (resident.iter().min().copied().unwrap_or(1), resident.iter().max().copied().unwrap_or(1));
     let middle = (least + most) as f64 / 2.0;
     let spread = (most as f64 - middle) / middle;
     say(&format!("resident {least} to {most} KiB over {memory:?}: ± {:.1} %", spread * 100.0));
@@ -175,7 +180,12 @@ struct Sessions {
 
 impl Sessions {
     /// Lets these agents attest, several at a time.
-    async fn attest(&self, aws: &LoadAws, broker: SocketAddr, agents: std::ops::Range<usize>) -> Result<(), Failure> {
+    async fn attest(
+        &self,
+        aws: &LoadAws,
+        broker: SocketAddr,
+        agents: std::ops::Range<usize>,
+    ) -> Result<(), Failure> {
         let next = AtomicU64::new(agents.start as u64);
         let worker = async || -> Result<(), Failure> {
             let mut connection = Connection::open(broker).await?;
@@ -191,7 +201,12 @@ impl Sessions {
         Ok(())
     }
 
-    async fn attest_one(&self, aws: &LoadAws, connection: &mut Connection, number: usize) -> Result<(), Failure> {
+    async fn attest_one(
+        &self,
+        aws: &LoadAws,
+        connection: &mut Connection,
+        number: usize,
+    ) -> Result<(), Failure> {
         let evidence = aws.evidence(&format!("agent-{number}")).await?;
         let evidence = std::str::from_utf8(evidence.expose())?;
         let body = json!({ "kind": "aws-stsweb", "evidence": evidence }).to_string();
@@ -247,7 +262,9 @@ impl Connection {
             if !text.starts_with("HTTP/1.1 200 ") {
                 return Err(format!("it answered {}", text.lines().next().unwrap_or_default()).into());
             }
-            let length = text.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse::<usize>().ok());
+            let length = text.lines().find_map(|line| {
+                line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse::<usize>().ok()
+            });
             let end = head + 4 + length.ok_or("no length")?;
             if let Some(body) = self.read.get(head + 4..end) {
                 return Ok(body.to_vec());

@@ -200,7 +200,10 @@ impl BrokerDemo {
             lines.push_str(&format!("export {name}_EVIDENCE_FILE={}\n", self.evidence_file(agent).display()));
             for class in CLASSES {
                 let class_name = class.as_str().to_uppercase();
-                lines.push_str(&format!("export {name}_{class_name}_PREFIX={}\n", own_prefix(&identity, class)));
+                lines.push_str(&format!(
+                    "export {name}_{class_name}_PREFIX={}\n",
+                    own_prefix(&identity, class)
+                ));
             }
         }
         Ok(lines)

@@ -44,11 +44,16 @@ impl Readiness {
         let signing = app.signing();
         let signature = signing.keys.oidc.active().sign(PROBE).await;
         let keys = match &signature {
-            Ok(_) => Component::ready(format!("signing with {}", signing.keys.oidc.active().public_jwk().kid().as_str())),
+            Ok(_) => Component::ready(format!(
+                "signing with {}",
+                signing.keys.oidc.active().public_jwk().kid().as_str()
+            )),
             Err(_) => Component::failing("the signing key does not sign"),
         };
         let jwks = match signature {
-            Ok(signature) => published(signing.jwks.body(), signing.keys.oidc.active().public_jwk().kid(), &signature),
+            Ok(signature) => {
+                published(signing.jwks.body(), signing.keys.oidc.active().public_jwk().kid(), &signature)
+            }
             Err(_) => Component::failing("there is no signature to check"),
         };
         let (clock, audit) = match app.clock.now() {

@@ -76,7 +76,8 @@ async fn r22_only_the_agent_itself_and_the_operator_read_its_events() {
     assert_eq!(types(&events(&world, "red", &operator).await), ["registered"]);
     assert_eq!(events(&world, "nobody", &operator).await.status, 404);
     let path = "/v1/events/red";
-    let there = ask(world.operator(), "GET", path, &[("authorization", &format!("Bearer {operator}"))], b"").await;
+    let there =
+        ask(world.operator(), "GET", path, &[("authorization", &format!("Bearer {operator}"))], b"").await;
     assert_eq!(there.status, 200);
     for wrong in [&operator[1..], &operator.to_uppercase(), &format!("{operator}0"), "0"] {
         assert_eq!(events(&world, "red", wrong).await.status, 401, "{wrong}");

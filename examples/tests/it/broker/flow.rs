@@ -40,10 +40,9 @@ async fn r31_l22_the_documents_are_the_issuers_whatever_host_a_request_names() {
     let world = World::start().await;
     let issuer = format!("http://{}", world.public());
     let mut bodies = Vec::new();
-    for (path, forged) in [
-        ("/.well-known/openid-configuration", "x-forwarded-host"),
-        ("/.well-known/jwks.json", "forwarded"),
-    ] {
+    for (path, forged) in
+        [("/.well-known/openid-configuration", "x-forwarded-host"), ("/.well-known/jwks.json", "forwarded")]
+    {
         let plain = world.get(path, &[]).await;
         let other = world.get(path, &[("x-forwarded-proto", "https"), (forged, "evil.example")]).await;
         assert_eq!((plain.status, &plain.body), (200, &other.body));
@@ -180,7 +179,10 @@ async fn l8_evidence_of_a_role_is_signed_with_a_challenge_and_good_once() {
     assert_eq!(world.attest("aws-sts", &unasked).await.refusal().2, "evidence_incomplete");
     let foreign = source.fetch_with_challenge(&"A".repeat(challenge.len())).await.unwrap();
     let foreign = String::from_utf8(foreign.expose().to_vec()).unwrap();
-    assert_eq!(world.attest("aws-sts", &foreign).await.refusal(), (401, "unauthorized".into(), "use_expired".into()));
+    assert_eq!(
+        world.attest("aws-sts", &foreign).await.refusal(),
+        (401, "unauthorized".into(), "use_expired".into())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -33,10 +33,23 @@ impl Cases {
     }
 
     fn head(&mut self, name: &str, line: &str, headers: &str, status: u16, reason: &'static str) {
-        self.raw(name, format!("{line} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{headers}\r\n"), status, reason);
+        self.raw(
+            name,
+            format!("{line} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{headers}\r\n"),
+            status,
+            reason,
+        );
     }
 
-    fn body(&mut self, name: &str, path: &str, headers: &str, body: impl AsRef<[u8]>, status: u16, reason: &'static str) {
+    fn body(
+        &mut self,
+        name: &str,
+        path: &str,
+        headers: &str,
+        body: impl AsRef<[u8]>,
+        status: u16,
+        reason: &'static str,
+    ) {
         let body = body.as_ref();
         let head = format!(
             "POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{headers}content-length: {}\r\n\r\n",
@@ -55,7 +68,14 @@ impl Cases {
     }
 
     fn form(&mut self, name: &str, body: &str, status: u16, reason: &'static str) {
-        self.body(name, "/token", "content-type: application/x-www-form-urlencoded\r\n", body, status, reason);
+        self.body(
+            name,
+            "/token",
+            "content-type: application/x-www-form-urlencoded\r\n",
+            body,
+            status,
+            reason,
+        );
     }
 }
 
@@ -132,8 +152,22 @@ fn bodies(cases: &mut Cases) {
     let large = vec![b' '; 10 * 1024 * 1024];
     let json = "content-type: application/json\r\n";
     cases.body("10 MiB", "/v1/attest", json, &large, 413, "body_large");
-    cases.body("10 MiB of a form", "/token", "content-type: application/x-www-form-urlencoded\r\n", &large, 413, "body_large");
-    cases.body("10 MiB to mint", "/v1/mint-aws-creds", "authorization: Bearer a\r\n", &large, 413, "body_large");
+    cases.body(
+        "10 MiB of a form",
+        "/token",
+        "content-type: application/x-www-form-urlencoded\r\n",
+        &large,
+        413,
+        "body_large",
+    );
+    cases.body(
+        "10 MiB to mint",
+        "/v1/mint-aws-creds",
+        "authorization: Bearer a\r\n",
+        &large,
+        413,
+        "body_large",
+    );
     cases.body("one byte too many", "/v1/attest", json, &large[..65_537], 413, "body_large");
     let chunked = format!(
         "POST /v1/attest HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{json}transfer-encoding: chunked\r\n\r\nA00000\r\n"
@@ -162,7 +196,12 @@ fn bodies(cases: &mut Cases) {
         cases.attest(name, body, 400, "body_malformed");
     }
     cases.attest("latin-1", b"{\"kind\":\"aws-stsweb\",\"evidence\":\"\xe9\"}", 400, "body_malformed");
-    cases.attest("overlong UTF-8", b"{\"kind\":\"aws-stsweb\",\"evidence\":\"\xc0\xaf\"}", 400, "body_malformed");
+    cases.attest(
+        "overlong UTF-8",
+        b"{\"kind\":\"aws-stsweb\",\"evidence\":\"\xc0\xaf\"}",
+        400,
+        "body_malformed",
+    );
     for kind in ["", "AWS", "aws stsweb", "../aws", MARK] {
         let body = json!({ "kind": kind, "evidence": "a" }).to_string();
         cases.attest(&format!("the kind {kind:?}"), body, 400, "evidence_kind");
@@ -187,7 +226,11 @@ async fn identities(world: &World, cases: &mut Cases) {
         ("two tokens", format!("{evidence}.{evidence}"), "token_malformed"),
         ("a token without a signature", format!("{}.{}.", parts[0], parts[1]), "token_malformed"),
         ("alg none", format!("{none}.{}.", parts[1]), "token_malformed"),
-        ("another's signature", format!("{}.{}.{}", parts[0], parts[1], other.split('.').nth(2).unwrap()), "token_signature"),
+        (
+            "another's signature",
+            format!("{}.{}.{}", parts[0], parts[1], other.split('.').nth(2).unwrap()),
+            "token_signature",
+        ),
         ("a token for another audience", other, "token_audience"),
         ("a session as evidence", session.clone(), "token_algorithm"),
         ("a token for a cloud as evidence", token.clone(), "token_algorithm"),
@@ -200,7 +243,11 @@ async fn identities(world: &World, cases: &mut Cases) {
         ("no scheme", format!("authorization: {session}\r\n"), "authorization_malformed"),
         ("two spaces", format!("authorization: Bearer  {session}\r\n"), "authorization_malformed"),
         ("a second word", format!("authorization: Bearer {session} {MARK}\r\n"), "authorization_malformed"),
-        ("two sessions", format!("authorization: Bearer {session}\r\nauthorization: Bearer {session}\r\n"), "authorization_doubled"),
+        (
+            "two sessions",
+            format!("authorization: Bearer {session}\r\nauthorization: Bearer {session}\r\n"),
+            "authorization_doubled",
+        ),
         ("latin-1", "authorization: Bearer \u{e9}\r\n".to_owned(), "authorization_malformed"),
         ("20 KB", format!("authorization: Bearer {}\r\n", "a".repeat(20_000)), "token_malformed"),
         ("a word", format!("authorization: Bearer {MARK}\r\n"), "token_malformed"),
@@ -210,11 +257,30 @@ async fn identities(world: &World, cases: &mut Cases) {
         cases.body(&format!("mint with {name}"), "/v1/mint-aws-creds", &headers, "", 401, reason);
         cases.head(&format!("events with {name}"), "GET /v1/events/blue", &headers, 401, reason);
     }
-    cases.head("a session in the query", &format!("GET /v1/events/blue?access_token={session}"), "", 401, "authorization_missing");
-    cases.head("another agent's events", "GET /v1/events/red", &format!("authorization: Bearer {session}\r\n"), 404, "not_found");
+    cases.head(
+        "a session in the query",
+        &format!("GET /v1/events/blue?access_token={session}"),
+        "",
+        401,
+        "authorization_missing",
+    );
+    cases.head(
+        "another agent's events",
+        "GET /v1/events/red",
+        &format!("authorization: Bearer {session}\r\n"),
+        404,
+        "not_found",
+    );
     let authorization = format!("authorization: Bearer {session}\r\n");
     cases.body("a body for nothing", "/v1/mint-aws-creds", &authorization, MARK, 400, "body_unexpected");
-    cases.body("a signed intent", "/v1/mint-aws-creds", &authorization, format!("{{\"intent\":\"{MARK}\"}}"), 400, "signed_intent_unsupported");
+    cases.body(
+        "a signed intent",
+        "/v1/mint-aws-creds",
+        &authorization,
+        format!("{{\"intent\":\"{MARK}\"}}"),
+        400,
+        "signed_intent_unsupported",
+    );
 }
 
 /// A pod's token that is signed by the same STS, for somebody else.
@@ -236,8 +302,18 @@ fn forms(cases: &mut Cases) {
     }
     cases.form("no grant", &format!("x={MARK}"), 400, "invalid_request");
     cases.form("a grant that is not known", &format!("grant_type={MARK}"), 400, "unsupported_grant_type");
-    cases.form("a password", &format!("grant_type=password&username=blue&password={MARK}"), 400, "unsupported_grant_type");
-    cases.form("a client's secret", &format!("grant_type=client_credentials&client_secret={MARK}"), 401, "invalid_client");
+    cases.form(
+        "a password",
+        &format!("grant_type=password&username=blue&password={MARK}"),
+        400,
+        "unsupported_grant_type",
+    );
+    cases.form(
+        "a client's secret",
+        &format!("grant_type=client_credentials&client_secret={MARK}"),
+        401,
+        "invalid_client",
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -256,10 +332,12 @@ async fn w60_every_hostile_request_has_its_answer_and_nothing_of_it_comes_back()
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let answer = parse(&bytes);
         let got = answer.as_ref().map_or(0, |answer| answer.status);
-        let body: Value = answer.as_ref().and_then(|answer| serde_json::from_str(&answer.body).ok()).unwrap_or_default();
+        let body: Value =
+            answer.as_ref().and_then(|answer| serde_json::from_str(&answer.body).ok()).unwrap_or_default();
         let named = if body["reason"].is_null() { &body["error"] } else { &body["reason"] };
         // the token endpoint says less than the others, as its RFC has it
-        let fits = named.as_str().unwrap_or_default() == *reason || (name.as_str() != "" && body.get("error_description").is_some());
+        let fits = named.as_str().unwrap_or_default() == *reason
+            || (name.as_str() != "" && body.get("error_description").is_some());
         if got != *status || !fits {
             wrong.push(format!("{name}: {status} {reason}, and it was {got} {body} {text:.200}"));
         }
@@ -283,13 +361,23 @@ async fn who_sends_slowly_is_cut_off_and_keeps_nobody_waiting() {
     let beginnings = [
         ("nothing", String::new(), ""),
         ("half a header", "POST /v1/attest HTTP/1.1\r\nhost: x\r\nx-a".to_owned(), ""),
-        ("half a body", format!("POST /v1/attest HTTP/1.1\r\nhost: x\r\n{json}content-length: 9\r\n\r\n{{\"k"), "HTTP/1.1 408 "),
         (
-            "half a chunk",
-            format!("POST /v1/attest HTTP/1.1\r\nhost: x\r\n{json}transfer-encoding: chunked\r\n\r\n9\r\n{{\"k"),
+            "half a body",
+            format!("POST /v1/attest HTTP/1.1\r\nhost: x\r\n{json}content-length: 9\r\n\r\n{{\"k"),
             "HTTP/1.1 408 ",
         ),
-        ("an answered request, then nothing", "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(), "HTTP/1.1 200 "),
+        (
+            "half a chunk",
+            format!(
+                "POST /v1/attest HTTP/1.1\r\nhost: x\r\n{json}transfer-encoding: chunked\r\n\r\n9\r\n{{\"k"
+            ),
+            "HTTP/1.1 408 ",
+        ),
+        (
+            "an answered request, then nothing",
+            "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(),
+            "HTTP/1.1 200 ",
+        ),
     ];
     let mut slow = Vec::new();
     for number in 0..200 {

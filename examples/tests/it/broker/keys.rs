@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use agentkeys_core::{
-    Clock as _, HttpClient as _, HttpRequest, HttpSettings, KeyRing, Oidc, ReqwestClient, RotationTimes, Session,
-    SystemClock, SystemRandom, TrustStore,
+    Clock as _, HttpClient as _, HttpRequest, HttpSettings, KeyRing, Oidc, ReqwestClient, RotationTimes,
+    Session, SystemClock, SystemRandom, TrustStore,
 };
 use agentkeys_examples::broker::{Command, Config, Running};
 use rcgen::{CertificateParams, KeyPair};
@@ -21,8 +21,10 @@ async fn w42_a_rotation_ends_no_session_and_every_token_finds_its_key() {
     let world = World::start().await;
     let old = jwks(&world).await;
     let session = world.session("blue").await;
-    let (oidc, sessions) = (world.folder().join("oidc-keypair.json"), world.folder().join("session-keypair.json"));
-    let (now, times) = (SystemClock::new().now().unwrap(), RotationTimes::new(std::time::Duration::from_secs(5)));
+    let (oidc, sessions) =
+        (world.folder().join("oidc-keypair.json"), world.folder().join("session-keypair.json"));
+    let (now, times) =
+        (SystemClock::new().now().unwrap(), RotationTimes::new(std::time::Duration::from_secs(5)));
     let later = now.plus(std::time::Duration::from_secs(6));
     KeyRing::<Oidc>::update(&oidc, |ring| ring.stage(&SystemRandom::new(), now)).unwrap();
     KeyRing::<Session>::update(&sessions, |ring| ring.stage(&SystemRandom::new(), now)).unwrap();
@@ -61,13 +63,15 @@ async fn a_key_file_that_is_broken_changes_nothing() {
 async fn w43_one_key_does_not_sign_both_tokens_and_sessions() {
     let world = World::start().await;
     let oidc = std::fs::read_to_string(world.folder().join("oidc-keypair.json")).unwrap();
-    std::fs::write(world.folder().join("session-keypair.json"), oidc.replace("\"oidc\"", "\"session\"")).unwrap();
+    std::fs::write(world.folder().join("session-keypair.json"), oidc.replace("\"oidc\"", "\"session\""))
+        .unwrap();
     assert!(world.demo.reload_keys().is_err());
 }
 
 /// A folder with all that a broker needs, and its settings.
 async fn configured(folder: &Path, more: &str) -> String {
-    for arguments in [["keygen", "oidc", "oidc-keypair.json"], ["keygen", "session", "session-keypair.json"]] {
+    for arguments in [["keygen", "oidc", "oidc-keypair.json"], ["keygen", "session", "session-keypair.json"]]
+    {
         let file = folder.join(arguments[2]);
         let arguments = [arguments[0], arguments[1], file.to_str().unwrap()];
         Command::parse(&arguments).unwrap().run(|_| {}).await.unwrap();
@@ -87,7 +91,8 @@ async fn start(folder: &Path, text: &str) -> Result<Running, String> {
 async fn with_a_certificate_the_public_listener_speaks_tls_and_nothing_else() {
     let folder = Folder::new();
     let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+    let certificate =
+        CertificateParams::new(vec!["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
     std::fs::write(folder.0.join("tls.pem"), certificate.pem()).unwrap();
     std::fs::write(folder.0.join("tls-key.pem"), key.serialize_pem()).unwrap();
     let text = configured(&folder.0, "certificate = \"tls.pem\"\nprivate_key = \"tls-key.pem\"").await;
@@ -145,7 +150,13 @@ async fn l8_a_configured_broker_asks_for_challenges() {
                     AWSSTS_REGIONS = \"us-east-1\"\nAWSSTS_ROLES = \"blue=arn:aws:iam::123456789012:role/blue\"\n";
     let running = start(&folder.0, &format!("{before}{attestor}[[tenants]]{tenants}")).await.unwrap();
     assert_eq!(ask(running.public(), "POST", "/v1/attest/challenge", &[], b"").await.status, 200);
-    let keys = aws_credential_types::Credentials::new("ASIAEXAMPLE", "secret", Some("token".to_owned()), None, "test");
+    let keys = aws_credential_types::Credentials::new(
+        "ASIAEXAMPLE",
+        "secret",
+        Some("token".to_owned()),
+        None,
+        "test",
+    );
     let endpoint = agentkeys_attest::aws::StsEndpoint::regional("us-east-1".parse().unwrap()).unwrap();
     let source = agentkeys_attest::aws_sts::AwsStsSource::new(keys, endpoint, "agentkeys".parse().unwrap());
     let evidence = agentkeys_core::EvidenceSource::fetch(&source).await.unwrap();

@@ -29,7 +29,10 @@ impl Process {
     fn start(folder: &Path) -> Self {
         let deps = std::env::current_exe().unwrap();
         let binary = deps.parent().unwrap().parent().unwrap().join("examples").join("broker");
-        assert!(binary.exists(), "not built: run `cargo test -p agentkeys-examples` without choosing targets");
+        assert!(
+            binary.exists(),
+            "not built: run `cargo test -p agentkeys-examples` without choosing targets"
+        );
         let mut child = Command::new(binary)
             .args(["demo", folder.to_str().unwrap()])
             .env("AWS_SECRET_ACCESS_KEY", "poison")
@@ -118,7 +121,8 @@ async fn l29_no_secret_of_the_whole_flow_is_in_logs_output_events_metrics_or_err
     let operator = std::fs::read_to_string(folder.0.join("operator.token")).unwrap();
     secrets.push(operator.clone());
     for file in ["oidc-keypair.json", "session-keypair.json"] {
-        let file: Value = serde_json::from_str(&std::fs::read_to_string(folder.0.join(file)).unwrap()).unwrap();
+        let file: Value =
+            serde_json::from_str(&std::fs::read_to_string(folder.0.join(file)).unwrap()).unwrap();
         let pem = file["keys"][0]["private_key_pem"].as_str().unwrap().to_owned();
         secrets.push(pem.lines().nth(1).unwrap().to_owned());
     }
@@ -128,7 +132,11 @@ async fn l29_no_secret_of_the_whole_flow_is_in_logs_output_events_metrics_or_err
         for (path, headers, body) in [
             ("/v1/attest", vec![JSON], json!({ "kind": "aws-stsweb", "evidence": cut }).to_string()),
             ("/v1/attest", vec![JSON], json!({ "kind": secret, "evidence": "x" }).to_string()),
-            ("/v1/attest", vec![JSON], json!({ "kind": "aws-stsweb", "evidence": "x", secret.as_str(): 1 }).to_string()),
+            (
+                "/v1/attest",
+                vec![JSON],
+                json!({ "kind": "aws-stsweb", "evidence": "x", secret.as_str(): 1 }).to_string(),
+            ),
             ("/v1/attest", vec![("content-type", cut)], String::new()),
             ("/token", vec![super::support::FORM], format!("grant_type={secret}")),
             ("/v1/mint-aws-creds", vec![authorization], secret.clone()),
@@ -140,7 +148,11 @@ async fn l29_no_secret_of_the_whole_flow_is_in_logs_output_events_metrics_or_err
         }
         if !secret.contains(['\n', '=', '/', '+']) {
             let bearer = format!("Bearer {cut}");
-            for path in ["/v1/mint-aws-creds", &format!("/v1/mint-aws-creds/{secret}?s={secret}"), &format!("/{secret}")] {
+            for path in [
+                "/v1/mint-aws-creds",
+                &format!("/v1/mint-aws-creds/{secret}?s={secret}"),
+                &format!("/{secret}"),
+            ] {
                 let answer = process.post(path, &[("authorization", &bearer)], "").await;
                 assert!(answer.status >= 400, "{path}");
                 shown.push_str(&answer.body);
@@ -158,8 +170,12 @@ async fn l29_no_secret_of_the_whole_flow_is_in_logs_output_events_metrics_or_err
     // the thread that reads it ends with the process
     tokio::time::sleep(Duration::from_millis(200)).await;
     let log = log.lock().unwrap().clone();
-    assert!(log.lines().count() > 50 && log.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{log}");
-    let kinds = ["\"reason\":\"evidence_kind\"", "\"route\":\"/v1/attest\"", "\"route\":\"none\"", "\"status\":200"];
+    assert!(
+        log.lines().count() > 50 && log.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()),
+        "{log}"
+    );
+    let kinds =
+        ["\"reason\":\"evidence_kind\"", "\"route\":\"/v1/attest\"", "\"route\":\"none\"", "\"status\":200"];
     assert!(kinds.iter().all(|kind| log.contains(kind)), "{log}");
     shown.push_str(&log);
     for secret in secrets {
@@ -228,7 +244,9 @@ async fn w56_r87_a_broker_that_is_killed_under_load_has_a_row_for_all_that_it_le
                     for class in ["data", "vault", "memory"] {
                         let path = format!("/v1/mint-aws-creds/{class}");
                         let Some(credentials) = answer_of(public, &path, &bearer).await else { return };
-                        keys.lock().unwrap().insert(credentials["access_key_id"].as_str().unwrap().to_owned());
+                        keys.lock()
+                            .unwrap()
+                            .insert(credentials["access_key_id"].as_str().unwrap().to_owned());
                     }
                 }
             }));

@@ -49,7 +49,10 @@ fn r80_the_sample_and_the_environment_alone_are_each_a_broker() {
     }
     assert!(of_file.contains("/etc/broker/audit.db") && of_variables.contains("\"audit.db\""));
     // what a variable says goes before the file
-    let both = parse(SAMPLE, &[("BROKER_OIDC_ISSUER", "https://other.example.org"), ("BROKER_SESSION_DURATION_SECONDS", "900")]);
+    let both = parse(
+        SAMPLE,
+        &[("BROKER_OIDC_ISSUER", "https://other.example.org"), ("BROKER_SESSION_DURATION_SECONDS", "900")],
+    );
     let both = format!("{:?}", both.unwrap());
     assert!(both.contains("https://other.example.org") && both.contains("SessionDuration(900)"));
 }
@@ -59,7 +62,10 @@ fn r81_the_older_names_are_taken_and_must_agree_with_the_newer() {
     let old = ("BROKER_AGENT_ROLE_ARN", DATA_ROLE.1);
     assert_eq!(of_environment(&[old]).unwrap(), of_environment(&[DATA_ROLE]).unwrap());
     assert_eq!(of_environment(&[DATA_ROLE, old]).unwrap(), of_environment(&[DATA_ROLE]).unwrap());
-    assert_eq!(of_environment(&[("ACCOUNT_ID", "123456789012")]).unwrap(), of_environment(&[DATA_ROLE]).unwrap());
+    assert_eq!(
+        of_environment(&[("ACCOUNT_ID", "123456789012")]).unwrap(),
+        of_environment(&[DATA_ROLE]).unwrap()
+    );
     let other = ("BROKER_AGENT_ROLE_ARN", "arn:aws:iam::123456789012:role/other");
     assert_eq!(
         of_environment(&[DATA_ROLE, other]).unwrap_err(),
@@ -121,7 +127,11 @@ fn r83_every_wrong_line_is_named_at_once_and_no_value_is_shown() {
         ("blue", "blue = "),
     ] {
         let place = format!("line {} ({setting}): ", line(of));
-        assert_eq!(findings.iter().filter(|finding| finding.starts_with(&place)).count(), 1, "{place} {findings:#?}");
+        assert_eq!(
+            findings.iter().filter(|finding| finding.starts_with(&place)).count(),
+            1,
+            "{place} {findings:#?}"
+        );
     }
     assert!(findings.iter().any(|finding| finding.contains("(misspelled)")), "{findings:#?}");
     assert!(!findings.iter().any(|finding| finding.contains("MARKED")), "{findings:#?}");
@@ -130,7 +140,8 @@ fn r83_every_wrong_line_is_named_at_once_and_no_value_is_shown() {
 #[test]
 fn r83_what_is_missing_is_named() {
     for (name, _) in ENVIRONMENT {
-        let left: Vec<_> = ENVIRONMENT.iter().copied().filter(|(other, _)| *other != name).chain([DATA_ROLE]).collect();
+        let left: Vec<_> =
+            ENVIRONMENT.iter().copied().filter(|(other, _)| *other != name).chain([DATA_ROLE]).collect();
         let findings = parse("", &left).unwrap_err();
         assert!(findings.iter().any(|finding| finding.contains(name)), "{name}: {findings:?}");
     }
@@ -140,7 +151,8 @@ fn r83_what_is_missing_is_named() {
 
 #[test]
 fn r83_what_contradicts_or_is_not_known_is_refused() {
-    let sample = |from: &str, to: &str| parse(&SAMPLE.replace(from, to), &[]).err().unwrap_or_default().join("\n");
+    let sample =
+        |from: &str, to: &str| parse(&SAMPLE.replace(from, to), &[]).err().unwrap_or_default().join("\n");
     for (from, to, said) in [
         ("# certificate =", "certificate =", "certificate and private_key go together"),
         ("# session_duration_seconds = 3600", "session_duration_seconds = 899", "900 to 43200"),
@@ -167,24 +179,34 @@ fn r83_what_contradicts_or_is_not_known_is_refused() {
         let findings = parse(SAMPLE, &[(variable, value)]).unwrap_err();
         assert!(findings.iter().any(|finding| finding.contains(said)), "{variable}: {findings:?}");
     }
-    assert!(parse(SAMPLE, &[("BROKER_AUDIT_ANCHORS", "sqlite"), ("BROKER_AUDIT_POLICY", "sqlite_primary")]).is_ok());
+    assert!(
+        parse(SAMPLE, &[("BROKER_AUDIT_ANCHORS", "sqlite"), ("BROKER_AUDIT_POLICY", "sqlite_primary")])
+            .is_ok()
+    );
 }
 
 #[test]
 fn r80_one_module_lists_every_variable() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/broker");
     let list = std::fs::read_to_string(folder.join("variables.rs")).unwrap();
-    let readers = ["config.rs", "config/tenants.rs"].map(|file| std::fs::read_to_string(folder.join(file)).unwrap());
-    for line in list.lines().filter(|line| line.starts_with("pub(crate) const") && line.contains(": &str = ")) {
+    let readers =
+        ["config.rs", "config/tenants.rs"].map(|file| std::fs::read_to_string(folder.join(file)).unwrap());
+    for line in list.lines().filter(|line| line.starts_with("pub(crate) const") && line.contains(": &str = "))
+    {
         let name = line.split(' ').nth(2).unwrap().trim_end_matches(':');
         if name != "ATTESTOR" {
-            assert!(readers.iter().any(|reader| reader.contains(&format!("names::{name}"))), "nobody reads {name}");
+            assert!(
+                readers.iter().any(|reader| reader.contains(&format!("names::{name}"))),
+                "nobody reads {name}"
+            );
         }
     }
     // and nobody reads one past the list
     assert!(!readers.iter().any(|reader| reader.contains("\"BROKER_") || reader.contains("env::var")));
     // what says where a setting is from is in the documentation of the file
-    for variable in ["OIDC_ISSUER", "AWS_REGION", "OIDC_KEYPAIR_PATH", "SESSION_KEYPAIR_PATH", "AUDIT_DB_PATH"] {
+    for variable in
+        ["OIDC_ISSUER", "AWS_REGION", "OIDC_KEYPAIR_PATH", "SESSION_KEYPAIR_PATH", "AUDIT_DB_PATH"]
+    {
         assert!(SAMPLE.contains(&format!("BROKER_{variable}")), "{variable}");
     }
 }
@@ -203,7 +225,12 @@ async fn r44_keys_are_made_by_a_command_and_never_over_others() {
     assert!(run(&["rotate", "stage", "oidc", &name]).await.unwrap());
     // published for too short a time
     assert!(run(&["rotate", "promote", "oidc", &name]).await.is_err());
-    for bad in [&["keygen", "oidc"][..], &["keygen", "other", &name], &["serve", "x"], &["rotate", "x", "oidc", &name]] {
+    for bad in [
+        &["keygen", "oidc"][..],
+        &["keygen", "other", &name],
+        &["serve", "x"],
+        &["rotate", "x", "oidc", &name],
+    ] {
         assert!(Command::parse(bad).is_err(), "{bad:?}");
     }
 }
@@ -216,7 +243,11 @@ async fn r83_check_also_looks_at_the_files() {
     let said = std::sync::Mutex::new(Vec::new());
     let run = async |arguments: &[&str]| {
         said.lock().unwrap().clear();
-        Command::parse(arguments).unwrap().run(|line| said.lock().unwrap().push(line.to_owned())).await.unwrap()
+        Command::parse(arguments)
+            .unwrap()
+            .run(|line| said.lock().unwrap().push(line.to_owned()))
+            .await
+            .unwrap()
     };
     let path = |name: &str| folder.0.join(name).to_str().unwrap().to_owned();
     let check = ["check", "--config", file.to_str().unwrap()];

@@ -82,7 +82,8 @@ impl Folder {
     pub(crate) fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let folder = std::env::temp_dir().join(format!("agentkeys-broker-test-{}-{number}", std::process::id()));
+        let folder =
+            std::env::temp_dir().join(format!("agentkeys-broker-test-{}-{number}", std::process::id()));
         std::fs::create_dir(&folder).unwrap();
         Self(folder)
     }

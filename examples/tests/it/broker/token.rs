@@ -18,7 +18,10 @@ async fn token(world: &World, parameters: &[(&str, &str)]) -> Answer {
 
 fn escaped(value: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    value.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+    value
+        .bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
 }
 
 fn error(answer: &Answer) -> (u16, String) {
@@ -46,7 +49,10 @@ async fn a_session_or_evidence_is_exchanged_for_a_token_as_rfc_8693_says() {
         assert!((200..=300).contains(&body["expires_in"].as_u64().unwrap()));
         assert_eq!(answer.header("cache-control"), Some("no-store"));
         let issued = claims(body["access_token"].as_str().unwrap());
-        assert_eq!((&issued["aud"], &issued["iss"]), (&json!("sts.amazonaws.com"), &json!(format!("http://{}", world.public()))));
+        assert_eq!(
+            (&issued["aud"], &issued["iss"]),
+            (&json!("sts.amazonaws.com"), &json!(format!("http://{}", world.public())))
+        );
 
         let more = [
             ("requested_token_type", JWT),
@@ -65,7 +71,12 @@ async fn a_client_assertion_of_rfc_7523_gives_a_session() {
     let world = World::start().await;
     let evidence = world.evidence("red").await;
     let assertion = [CLIENT, ASSERTION, ("client_assertion", &evidence)];
-    let subject = [EXCHANGE, ("subject_token", &evidence), ("subject_token_type", JWT), ("requested_token_type", SESSION)];
+    let subject = [
+        EXCHANGE,
+        ("subject_token", &evidence),
+        ("subject_token_type", JWT),
+        ("requested_token_type", SESSION),
+    ];
     for asked in [&assertion[..], &subject] {
         let body = token(&world, asked).await.json();
         assert_eq!(body["token_type"], "Bearer", "{body}");
@@ -95,10 +106,18 @@ async fn r88_every_error_of_the_token_endpoint_is_of_its_rfc() {
         (400, "invalid_request", vec![EXCHANGE, ("subject_token", ""), ("subject_token_type", SESSION)]),
         // each thing is what its type says, and nothing is tried as another
         (400, "invalid_request", vec![EXCHANGE, ("subject_token", &session), ("subject_token_type", JWT)]),
-        (400, "invalid_request", vec![EXCHANGE, ("subject_token", &evidence), ("subject_token_type", SESSION)]),
+        (
+            400,
+            "invalid_request",
+            vec![EXCHANGE, ("subject_token", &evidence), ("subject_token_type", SESSION)],
+        ),
         (400, "invalid_request", vec![EXCHANGE, ("subject_token", &jwt), ("subject_token_type", JWT)]),
         (400, "invalid_request", vec![EXCHANGE, ("subject_token", &jwt), ("subject_token_type", SESSION)]),
-        (400, "invalid_request", vec![EXCHANGE, ("subject_token", &session), ("subject_token_type", "saml2")]),
+        (
+            400,
+            "invalid_request",
+            vec![EXCHANGE, ("subject_token", &session), ("subject_token_type", "saml2")],
+        ),
         (400, "invalid_request", with(&[("actor_token", "a"), ("actor_token_type", JWT)])),
         (400, "invalid_request", with(&[ASSERTION, ("client_assertion", "a")])),
         (400, "invalid_request", with(&[("requested_token_type", SESSION)])),
@@ -107,7 +126,11 @@ async fn r88_every_error_of_the_token_endpoint_is_of_its_rfc() {
         (400, "invalid_target", with(&[("audience", "STS.amazonaws.com")])),
         (400, "invalid_target", with(&[("resource", "https://other.example")])),
         (400, "invalid_target", with(&[("resource", "sts.amazonaws.com")])),
-        (400, "invalid_target", with(&[("requested_token_type", SESSION), ("audience", "sts.amazonaws.com")])),
+        (
+            400,
+            "invalid_target",
+            with(&[("requested_token_type", SESSION), ("audience", "sts.amazonaws.com")]),
+        ),
         (400, "invalid_scope", with(&[("scope", "everything")])),
         (400, "invalid_scope", with(&[("scope", "data memory")])),
         (400, "invalid_scope", with(&[("requested_token_type", SESSION), ("scope", "data")])),
@@ -116,7 +139,11 @@ async fn r88_every_error_of_the_token_endpoint_is_of_its_rfc() {
         (401, "invalid_client", vec![CLIENT]),
         (401, "invalid_client", vec![CLIENT, ("client_id", "blue"), ("client_secret", "guess")]),
         (401, "invalid_client", assertion.to_vec()),
-        (401, "invalid_client", vec![CLIENT, ("client_assertion_type", "other"), ("client_assertion", &evidence)]),
+        (
+            401,
+            "invalid_client",
+            vec![CLIENT, ("client_assertion_type", "other"), ("client_assertion", &evidence)],
+        ),
         (401, "invalid_client", vec![CLIENT, ASSERTION, ("client_assertion", "word")]),
         (401, "invalid_client", vec![CLIENT, ASSERTION, ("client_assertion", &session)]),
         (401, "invalid_client", vec![CLIENT, ASSERTION, ("client_assertion", &jwt)]),
@@ -125,12 +152,15 @@ async fn r88_every_error_of_the_token_endpoint_is_of_its_rfc() {
     for (status, name, parameters) in table {
         let answer = token(&world, &parameters).await;
         assert_eq!(error(&answer), (status, name.to_owned()), "{parameters:?}");
-        for (_, value) in parameters.iter().filter(|(_, value)| value.len() > 60 && !value.starts_with("urn:")) {
+        for (_, value) in
+            parameters.iter().filter(|(_, value)| value.len() > 60 && !value.starts_with("urn:"))
+        {
             assert!(!answer.body.contains(value));
         }
     }
     // doubled, and not a form
-    let doubled = world.post("/token", &[FORM], "grant_type=client_credentials&grant_type=client_credentials").await;
+    let doubled =
+        world.post("/token", &[FORM], "grant_type=client_credentials&grant_type=client_credentials").await;
     assert_eq!(error(&doubled), (400, "invalid_request".into()));
     let json = world.post("/token", &[("content-type", "application/json")], "{}").await;
     assert_eq!(error(&json), (415, "invalid_request".into()));
