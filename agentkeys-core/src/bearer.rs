@@ -14,7 +14,7 @@ use tower_service::Service;
 
 use crate::error::ErrorKind;
 use crate::evidence::{bearer_token, is_bearer};
-use crate::verifier::{CachedVerifier, VerifiedToken, Verifier, VerifyError};
+use crate::verifier::{CachedToken, CachedVerifier, VerifiedToken, Verifier, VerifyError};
 
 /// Lets a request through to the service behind it only with a bearer token that a [`Verifier`] accepts: a
 /// `tower` layer, for axum and whatever else is built of `tower` services.
@@ -142,25 +142,36 @@ where
 
 /// Who calls: what a [`VerifyLayer`] puts into the extensions of a request that it lets through, and nobody else
 /// can make. Cheap to clone.
-pub struct Verified<C>(Arc<VerifiedToken<C>>);
+pub struct Verified<C>(Found<C>);
+
+enum Found<C> {
+    Anew(Arc<VerifiedToken<C>>),
+    Remembered(CachedToken<C>),
+}
 
 impl<C> Deref for Verified<C> {
     type Target = VerifiedToken<C>;
 
     fn deref(&self) -> &VerifiedToken<C> {
-        &self.0
+        match &self.0 {
+            Found::Anew(token) => token,
+            Found::Remembered(token) => token,
+        }
     }
 }
 
 impl<C> Clone for Verified<C> {
     fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
+        Self(match &self.0 {
+            Found::Anew(token) => Found::Anew(Arc::clone(token)),
+            Found::Remembered(token) => Found::Remembered(token.clone()),
+        })
     }
 }
 
 impl<C: fmt::Debug> fmt::Debug for Verified<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Verified").field(&self.0).finish()
+        f.debug_tuple("Verified").field(&**self).finish()
     }
 }
 
@@ -195,8 +206,8 @@ impl<C: DeserializeOwned> How<C> {
         }
         let token = bearer_token(text).ok_or(Refusal::Request)?;
         Ok(Verified(match self {
-            Self::Anew(verifier) => Arc::new(verifier.verify(token).await?),
-            Self::Remembering(cached) => cached.verify(token).await?,
+            Self::Anew(verifier) => Found::Anew(Arc::new(verifier.verify(token).await?)),
+            Self::Remembering(cached) => Found::Remembered(cached.verify(token).await?),
         }))
     }
 }

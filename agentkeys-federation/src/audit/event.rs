@@ -591,7 +591,7 @@ mod tests {
     proptest! {
         #[test]
         fn w54_only_what_generate_gives_is_an_audit_id(text in "ak-[A-Za-z0-9_-]{20,24}", bits: [u8; 16]) {
-            let good = AuditId(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bits)));
+            let good = AuditId(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bits)).into());
             prop_assert_eq!(good.as_str().parse(), Ok(good));
             let read = text.parse::<AuditId>();
             prop_assert_eq!(read.is_ok(), URL_SAFE_NO_PAD.decode(&text[3..]).is_ok_and(|bits| bits.len() == 16));
