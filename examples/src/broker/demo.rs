@@ -218,8 +218,9 @@ impl BrokerDemo {
             format!("# in another terminal: . {folder}/broker.env"),
             "# agent blue beside a sidecar, with its credentials of the class memory:".to_owned(),
             format!(
-                "cargo run -p agentkeys-examples --example sidecar -- exec --broker http://{broker} \\\n    \
-                 --kind {AWS_STSWEB} --evidence-file {} --class memory -- \\\n    \
+                "AGENTKEYS_BROKER=http://{broker} AGENTKEYS_CLASS=memory ATTESTOR={AWS_STSWEB} \\\n    \
+                 AGENTKEYS_EVIDENCE_FILE={} \\\n    \
+                 cargo run -p agentkeys-examples --example sidecar -- exec \\\n    \
                  aws s3 ls s3://$MEMORY_BUCKET/$BLUE_MEMORY_PREFIX",
                 evidence.display()
             ),
