@@ -1,8 +1,9 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
+use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// Who signs a token: an `https://` URL, compared byte for byte for ever (R34, R116).
 ///
@@ -98,9 +99,10 @@ impl fmt::Display for Issuer {
 }
 
 /// Whom a token is for, compared byte for byte: 1 to [`MAX_AUDIENCE`] printable ASCII characters.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
-pub struct Audience(String);
+///
+/// Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Audience(Arc<str>);
 
 impl Audience {
     /// An audience.
@@ -112,7 +114,7 @@ impl Audience {
         if text.is_empty() || text.len() > MAX_AUDIENCE || !printable {
             return Err(IssuerError::Audience);
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.into()))
     }
 
     /// The text, exactly as it was given.
@@ -127,6 +129,12 @@ impl FromStr for Audience {
 
     fn from_str(text: &str) -> Result<Self, IssuerError> {
         Self::parse(text)
+    }
+}
+
+impl Serialize for Audience {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 
