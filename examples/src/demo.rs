@@ -253,7 +253,7 @@ const POD_ROLE: &str = "agents";
 const GREEN_ROLE: &str = "agent-green";
 /// Agents that this cluster attested by its own STS, the one that is a role, and one tenant's of a SPIFFE trust
 /// domain.
-const SUBJECTS: [&str; 3] = [
+pub(crate) const SUBJECTS: [&str; 3] = [
     "aws-stsweb/arn:aws:eks:us-east-1:123456789012:cluster%2Fdemo//*",
     "aws-sts/arn:aws:iam::123456789012:role%2Fagent-green//green",
     SPIRE_SUBJECTS,

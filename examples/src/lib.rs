@@ -8,6 +8,7 @@
 //! - [`run`] walks agents of each platform through, fills the isolation matrix, cheats, and gives a [`Report`].
 
 mod agent;
+mod ceph;
 mod cheating;
 mod demo;
 mod deployment;
@@ -26,6 +27,7 @@ use agent::Platform;
 pub use agent::{Agent, Credentials};
 use agentkeys_attest::spire::WorkloadSocket;
 use agentkeys_federation::{AuditValue, verify_chain};
+pub use ceph::{CephGateway, prove_on_ceph};
 pub use demo::{CLASSES, Demo, next, own_prefix};
 pub use deployment::{BucketDocuments, Deployment, Documents, ProviderDocuments, RoleDocuments};
 pub use expectations::{Asker, Document, Expectation, Keys};
