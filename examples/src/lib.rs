@@ -80,3 +80,8 @@ const SPIRE_AGENT: &str = "violet";
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// So are the guide's.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/embed.md")]
+struct Guide;

@@ -7,6 +7,7 @@
 )]
 
 mod expectations;
+mod guide;
 mod import_rows;
 mod layers;
 mod policies;
