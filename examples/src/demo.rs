@@ -137,24 +137,12 @@ impl Demo {
 
     /// What EKS Pod Identity gives an agent's pod: a session whose tags name the pod.
     pub(crate) fn pod_session(&self, agent: &str) -> Result<SessionCredentials, Failure> {
-        let pod = format!("{agent}-pod");
-        let uid = format!("{:08x}-0000-4000-8000-000000000000", agent.len());
-        let tags = [
-            ("eks-cluster-arn", CLUSTER),
-            ("eks-cluster-name", "demo"),
-            ("kubernetes-namespace", NAMESPACE),
-            ("kubernetes-service-account", SERVICE_ACCOUNT),
-            ("kubernetes-pod-name", pod.as_str()),
-            ("kubernetes-pod-uid", uid.as_str()),
-        ];
-        self.session_with(agent, Tags::parse(tags)?)
+        self.session_with(agent, pod_tags(agent)?)
     }
 
     /// A session of the pods' role with these tags.
     pub(crate) fn session_with(&self, name: &str, tags: Tags) -> Result<SessionCredentials, Failure> {
-        let hour = Duration::from_secs(3600);
-        let name = format!("eks-demo-{name}").parse()?;
-        Ok(self.aws.workload_session(&POD_ROLE.parse()?, &name, tags, hour)?)
+        pod_session(&self.aws, name, tags)
     }
 
     /// A session of the role that is agent green.
@@ -213,7 +201,27 @@ fn broker(
     Ok(broker)
 }
 
-fn credentials_of(session: &SessionCredentials) -> Credentials {
+/// The tags that EKS Pod Identity puts on the session of an agent's pod.
+pub(crate) fn pod_tags(agent: &str) -> Result<Tags, Failure> {
+    let pod = format!("{agent}-pod");
+    let uid = format!("{:08x}-0000-4000-8000-000000000000", agent.len());
+    Ok(Tags::parse([
+        ("eks-cluster-arn", CLUSTER),
+        ("eks-cluster-name", "demo"),
+        ("kubernetes-namespace", NAMESPACE),
+        ("kubernetes-service-account", SERVICE_ACCOUNT),
+        ("kubernetes-pod-name", pod.as_str()),
+        ("kubernetes-pod-uid", uid.as_str()),
+    ])?)
+}
+
+/// A session of the pods' role in the local AWS.
+pub(crate) fn pod_session(aws: &LocalAws, name: &str, tags: Tags) -> Result<SessionCredentials, Failure> {
+    let name = format!("eks-demo-{name}").parse()?;
+    Ok(aws.workload_session(&POD_ROLE.parse()?, &name, tags, Duration::from_secs(3600))?)
+}
+
+pub(crate) fn credentials_of(session: &SessionCredentials) -> Credentials {
     Credentials::new(
         session.access_key_id.as_str(),
         session.secret_access_key.expose(),
@@ -249,8 +257,8 @@ pub(crate) const CLUSTER: &str = "arn:aws:eks:us-east-1:123456789012:cluster/dem
 /// The provider takes tokens for this audience as well; the roles do not.
 pub(crate) const OTHER_AUDIENCE: &str = "reports.example.org";
 pub(crate) const AUDIENCE: &str = "agentkeys";
-const POD_ROLE: &str = "agents";
-const GREEN_ROLE: &str = "agent-green";
+pub(crate) const POD_ROLE: &str = "agents";
+pub(crate) const GREEN_ROLE: &str = "agent-green";
 /// Agents that this cluster attested by its own STS, the one that is a role, and one tenant's of a SPIFFE trust
 /// domain.
 pub(crate) const SUBJECTS: [&str; 3] = [

@@ -5,9 +5,11 @@
 //!   roles and buckets for three classes of data;
 //! - [`Agent`] goes from evidence to credentials in it;
 //! - [`SpireDemo`] is such a world beside a real SPIRE;
+//! - [`broker`] is what the `broker` example runs;
 //! - [`run`] walks agents of each platform through, fills the isolation matrix, cheats, and gives a [`Report`].
 
 mod agent;
+pub mod broker;
 mod ceph;
 mod cheating;
 mod demo;

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use agentkeys_core::{KeyRing, LocalSigner, Minter, SystemRandom};
+use agentkeys_core::{Issuer, KeyRing, LocalSigner, Minter, SystemRandom};
 use agentkeys_federation::{DataClass, OidcProvider, RoleArn, Stack, StackNames};
 use agentkeys_local_aws::policy::{IdentityPolicy, ResourcePolicy, TrustPolicy};
 use agentkeys_local_aws::{Bucket, LocalAws, Role};
@@ -49,20 +49,7 @@ impl RunningStack {
     /// # Errors
     /// Where it is not a deployment's, or a document is none to the local AWS.
     pub fn install(&self, aws: &LocalAws, documents: &Value) -> Result<(), Failure> {
-        aws.register_provider(self.issuer.issuer().as_str().parse()?, ["sts.amazonaws.com", OTHER_AUDIENCE]);
-        for (name, role) in documents["roles"].as_object().ok_or("no roles")? {
-            let trust = TrustPolicy::parse(&role["trust_policy"].to_string())?;
-            let mut put = Role::new(name.parse()?, trust);
-            if let Some(policy) = role.get("role_policy") {
-                put.policies.push(IdentityPolicy::parse(&policy.to_string())?);
-            }
-            aws.put_role(put);
-        }
-        for (name, bucket) in documents["buckets"].as_object().ok_or("no buckets")? {
-            let policy = ResourcePolicy::parse(&bucket["bucket_policy"].to_string())?;
-            aws.put_bucket(&Bucket::new(name.parse()?, Some(policy)));
-        }
-        Ok(())
+        install(aws, self.issuer.issuer(), documents)
     }
 
     /// Its documents and names.
@@ -88,4 +75,22 @@ impl RunningStack {
     pub fn bucket(&self, class: DataClass) -> &str {
         self.deployment.names().bucket(class).as_str()
     }
+}
+
+/// Puts an issuer's provider, and what `documents` says of roles and buckets, into the local AWS.
+pub(crate) fn install(aws: &LocalAws, issuer: &Issuer, documents: &Value) -> Result<(), Failure> {
+    aws.register_provider(issuer.as_str().parse()?, ["sts.amazonaws.com", OTHER_AUDIENCE]);
+    for (name, role) in documents["roles"].as_object().ok_or("no roles")? {
+        let trust = TrustPolicy::parse(&role["trust_policy"].to_string())?;
+        let mut put = Role::new(name.parse()?, trust);
+        if let Some(policy) = role.get("role_policy") {
+            put.policies.push(IdentityPolicy::parse(&policy.to_string())?);
+        }
+        aws.put_role(put);
+    }
+    for (name, bucket) in documents["buckets"].as_object().ok_or("no buckets")? {
+        let policy = ResourcePolicy::parse(&bucket["bucket_policy"].to_string())?;
+        aws.put_bucket(&Bucket::new(name.parse()?, Some(policy)));
+    }
+    Ok(())
 }

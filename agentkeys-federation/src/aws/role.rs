@@ -2,7 +2,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use agentkeys_core::{Audience, ExtraClaims, IssuerError, MintError, MintRequest, Token};
+use agentkeys_core::{Audience, ExtraClaims, IssuerError, MintError, MintRequest, Token, TokenLifetime};
 
 use super::account::{ACCOUNT_DIGITS, AccountId, Partition};
 use super::source_identity::{SOURCE_IDENTITY_CLAIM, SourceIdentity};
@@ -211,6 +211,7 @@ pub struct RoleSession {
     tags_form: TagsForm,
     source_identity: Option<SourceIdentity>,
     duration: SessionDuration,
+    token_lifetime: TokenLifetime,
 }
 
 impl RoleSession {
@@ -218,7 +219,8 @@ impl RoleSession {
     #[must_use]
     pub fn new(role: RoleArn) -> Self {
         let (tags, tags_form) = (SessionTags::new(), TagsForm::Nested);
-        Self { role, tags, tags_form, source_identity: None, duration: SessionDuration::MIN }
+        let (duration, token_lifetime) = (SessionDuration::MIN, TokenLifetime::DEFAULT);
+        Self { role, tags, tags_form, source_identity: None, duration, token_lifetime }
     }
 
     /// With these session tags.
@@ -250,6 +252,13 @@ impl RoleSession {
         self
     }
 
+    /// With a token of another lifetime: how long it can be exchanged.
+    #[must_use]
+    pub const fn with_token_lifetime(mut self, lifetime: TokenLifetime) -> Self {
+        self.token_lifetime = lifetime;
+        self
+    }
+
     /// The role.
     #[must_use]
     pub const fn role(&self) -> &RoleArn {
@@ -276,7 +285,8 @@ impl RoleSession {
 
     /// All that tells this role session from another: a field that is not here would be shared by mistake.
     pub(crate) fn key_parts(&self, parts: &mut KeyParts) {
-        let Self { role, tags, tags_form, source_identity, duration } = self;
+        // how long a token can be exchanged says nothing of what it is exchanged for
+        let Self { role, tags, tags_form, source_identity, duration, token_lifetime: _ } = self;
         parts.text(role.as_str());
         tags.key_parts(parts);
         parts.text(tags_form.as_str());
@@ -297,7 +307,7 @@ impl RoleSession {
         if let Some(identity) = &self.source_identity {
             claims = claims.with(SOURCE_IDENTITY_CLAIM, identity.as_str())?;
         }
-        Ok(MintRequest::new(audience).with_claims(claims))
+        Ok(MintRequest::new(audience).with_lifetime(self.token_lifetime).with_claims(claims))
     }
 }
 

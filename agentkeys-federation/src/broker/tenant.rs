@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use agentkeys_core::{AttestedIdentity, ErrorKind, TenantId, TrustRoot};
+use agentkeys_core::{AttestedIdentity, ErrorKind, TenantId, TokenLifetime, TrustRoot};
 
 use super::BrokerError;
 use crate::actor::Wallet;
@@ -50,6 +50,7 @@ pub struct TenantPolicy {
     session_role: Option<RoleArn>,
     attribution: AttributionPolicy,
     duration: SessionDuration,
+    token_lifetime: TokenLifetime,
     tags_form: TagsForm,
 }
 
@@ -65,8 +66,8 @@ impl TenantPolicy {
     #[must_use]
     pub const fn new() -> Self {
         let (duration, tags_form) = (SessionDuration::MIN, TagsForm::Nested);
-        let attribution = AttributionPolicy::Unattributed;
-        Self { roles: BTreeMap::new(), session_role: None, attribution, duration, tags_form }
+        let (attribution, token_lifetime) = (AttributionPolicy::Unattributed, TokenLifetime::DEFAULT);
+        Self { roles: BTreeMap::new(), session_role: None, attribution, duration, token_lifetime, tags_form }
     }
 
     /// With `role` for `class`; a role said before for this class is replaced.
@@ -112,6 +113,13 @@ impl TenantPolicy {
         self
     }
 
+    /// With tokens of another lifetime.
+    #[must_use]
+    pub const fn with_token_lifetime(mut self, lifetime: TokenLifetime) -> Self {
+        self.token_lifetime = lifetime;
+        self
+    }
+
     /// With the tags written as this tenant's STS reads them.
     #[must_use]
     pub const fn with_tags_form(mut self, form: TagsForm) -> Self {
@@ -140,7 +148,8 @@ impl TenantPolicy {
         let session = RoleSession::new(role.clone())
             .with_tags(tags)
             .with_tags_form(self.tags_form)
-            .with_duration(self.duration);
+            .with_duration(self.duration)
+            .with_token_lifetime(self.token_lifetime);
         Ok(match self.source_identity(identity)? {
             Some(source_identity) => session.with_source_identity(source_identity),
             None => session,

@@ -1,0 +1,86 @@
+//! Whether the broker can do its work: its keys, its clock, its audit log, what it publishes. Nothing of it
+//! needs a principal of AWS (W63).
+
+use agentkeys_core::Timestamp;
+use agentkeys_core::jose::KeySet;
+use serde::Serialize;
+
+use super::app::{App, Signing};
+
+/// The state of each part.
+#[derive(Debug, Serialize)]
+pub(crate) struct Readiness {
+    pub(crate) ready: bool,
+    components: Components,
+}
+
+#[derive(Debug, Serialize)]
+struct Components {
+    keys: Component,
+    clock: Component,
+    audit: Component,
+    jwks: Component,
+}
+
+#[derive(Debug, Serialize)]
+struct Component {
+    ready: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+}
+
+impl Component {
+    fn ready(detail: impl Into<String>) -> Self {
+        Self { ready: true, detail: Some(detail.into()) }
+    }
+
+    fn failing(detail: &'static str) -> Self {
+        Self { ready: false, detail: Some(detail.to_owned()) }
+    }
+}
+
+impl Readiness {
+    pub(crate) async fn of(app: &App) -> Self {
+        let signing = app.signing();
+        let signature = signing.keys.oidc.active().sign(PROBE).await;
+        let keys = match &signature {
+            Ok(_) => Component::ready(format!("signing with {}", signing.keys.oidc.active().public_jwk().kid().as_str())),
+            Err(_) => Component::failing("the signing key does not sign"),
+        };
+        let jwks = match signature {
+            Ok(signature) => published(&signing, &signature),
+            Err(_) => Component::failing("there is no signature to check"),
+        };
+        let (clock, audit) = match app.clock.now() {
+            Ok(now) => (Component::ready(now.as_unix().to_string()), audit(app, now)),
+            Err(_) => (Component::failing("there is no time"), Component::failing("there is no time")),
+        };
+        let ready = keys.ready && clock.ready && audit.ready && jwks.ready;
+        Self { ready, components: Components { keys, clock, audit, jwks } }
+    }
+}
+
+/// What is published verifies what is signed, as a stranger would find it.
+fn published(signing: &Signing, signature: &[u8; 64]) -> Component {
+    let Ok(set) = KeySet::parse(signing.jwks.body()) else {
+        return Component::failing("the published key set cannot be read");
+    };
+    let kid = signing.keys.oidc.active().public_jwk().kid();
+    match set.by_kid(kid.as_str()) {
+        Some(jwk) if jwk.key().verifies(PROBE, signature) => {
+            Component::ready(format!("{} published", set.keys().len()))
+        }
+        _ => Component::failing("the signing key is not published"),
+    }
+}
+
+fn audit(app: &App, now: Timestamp) -> Component {
+    if app.audit.takes_rows(now) {
+        Component::ready("takes rows")
+    } else {
+        Component::failing("took no row just now")
+    }
+}
+
+/// What is signed to see whether the key signs: no JWT's signing input begins like this.
+const PROBE: &[u8] = b"agentkeys readiness probe";
