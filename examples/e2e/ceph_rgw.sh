@@ -6,14 +6,22 @@
 # what it skipped; with CI=true that is a failure. What is installed by name needs root.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-work= gateway=
+work= gateway= broker= authority=
 
 cleanup() {
     status=$?
     if [ "$status" != 0 ] && [ -e "$gateway/log" ]; then
         tail -n 20 "$gateway/log/client.rgw.log" >&2 || true
     fi
+    if [ -n "$broker" ]; then
+        kill "$broker" 2>/dev/null || true
+        wait "$broker" 2>/dev/null || true
+    fi
     [ -z "$gateway" ] || examples/e2e/ceph/gateway.sh stop "$gateway"
+    if [ -n "$authority" ]; then
+        "${as_root[@]}" rm -f "$authority"
+        "${as_root[@]}" update-ca-certificates >/dev/null 2>&1 || true
+    fi
     [ -z "$work" ] || rm -rf "$work"
 }
 trap cleanup EXIT
@@ -33,22 +41,78 @@ for program in radosgw ceph-mon ceph-osd ceph; do
         radosgw ceph-mon ceph-osd ceph-common >/dev/null
     break
 done
-cargo build -q -p agentkeys-examples --example ceph_rgw
+cargo build -q -p agentkeys-examples --example broker --example ceph_rgw
 built="${CARGO_TARGET_DIR:-target}/debug/examples"
 
 # not below TMPDIR: a socket's path is at most 107 bytes
 work=$(mktemp -d /tmp/agentkeys-ceph.XXXXXX)
-"$built/ceph_rgw" keygen "$work/keys.json"
+chmod 711 "$work"
+
+# The broker's own issuer, over TLS under a certificate authority of this test, which the gateway finds where every
+# program does. An issuer that AWS registers has no port, so it is 443.
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=agentkeys test authority" -days 1 \
+    -keyout "$work/ca.key" -out "$work/ca.pem" 2>/dev/null
+openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=localhost \
+    -keyout "$work/tls.key" -out "$work/tls.csr" 2>/dev/null
+openssl x509 -req -in "$work/tls.csr" -CA "$work/ca.pem" -CAkey "$work/ca.key" -CAcreateserial -days 1 \
+    -extfile <(printf 'subjectAltName=DNS:localhost,IP:127.0.0.1') -out "$work/tls.pem" 2>/dev/null
+authority=/usr/local/share/ca-certificates/agentkeys-test-$$.crt
+"${as_root[@]}" cp "$work/ca.pem" "$authority"
+"${as_root[@]}" update-ca-certificates >/dev/null 2>&1
+
+"$built/broker" keygen oidc "$work/oidc-keypair.json" >/dev/null
+"$built/broker" keygen session "$work/session-keypair.json" >/dev/null
+"$built/broker" audit "$work/audit.db" >/dev/null
 # the gateway reads a key from its certificate alone; who signed that does not matter
 (
     umask 077
     python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["keys"][0]["private_key_pem"])' \
-        "$work/keys.json" >"$work/key.pem"
+        "$work/oidc-keypair.json" >"$work/oidc.key"
 )
-openssl req -x509 -new -key "$work/key.pem" -subj /CN=keys -days 1 -out "$work/x5c.pem"
-rm "$work/key.pem"
+openssl req -x509 -new -key "$work/oidc.key" -subj /CN=keys -days 1 -out "$work/x5c.pem"
+rm "$work/oidc.key"
 
 gateway="$work/gateway"
 examples/e2e/ceph/gateway.sh start "$gateway"
-"$built/ceph_rgw" prove "$gateway/gateway.env" "$work/keys.json" "$work/x5c.pem"
+# shellcheck disable=SC1091
+. "$gateway/gateway.env"
+operator=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+cat >"$work/broker.toml" <<CONF
+issuer = "https://localhost"
+region = "us-east-1"
+sts_endpoint = "$GATEWAY_URL"
+oidc_keypair = "oidc-keypair.json"
+session_keypair = "session-keypair.json"
+audit_database = "audit.db"
+listen = "127.0.0.1:443"
+operator_listen = "127.0.0.1:$operator"
+certificate = "tls.pem"
+private_key = "tls.key"
+x5c = "x5c.pem"
+session_duration_seconds = "900"
+
+[attestor]
+ATTESTOR = "spire"
+SPIRE_TRUST_DOMAIN = "example.org"
+SPIRE_AUDIENCE = "agentkeys"
+SPIRE_TEMPLATE = "/agent/{tenant}/{agent}"
+SPIFFE_ENDPOINT_SOCKET = "unix://$work/spire.sock"
+
+[[tenants]]
+root = "spiffe://example.org"
+name = "acme"
+roles.memory = "arn:aws:iam::123456789012:role/agentkeys-memory-role"
+roles.vault = "arn:aws:iam::123456789012:role/agentkeys-vault-role"
+CONF
+"$built/broker" check --config "$work/broker.toml"
+"$built/broker" serve --config "$work/broker.toml" >"$work/broker.out" 2>"$work/broker.log" &
+broker=$!
+for _ in $(seq 100); do
+    curl -sf -o /dev/null https://localhost/healthz && break
+    kill -0 "$broker" || { cat "$work/broker.log" >&2; exit 1; }
+    sleep 0.1
+done
+curl -sf https://localhost/.well-known/jwks.json | grep -q '"x5c"'
+
+"$built/ceph_rgw" prove "$gateway/gateway.env" "$work/oidc-keypair.json" "$work/x5c.pem" https://localhost
 echo "real Ceph Object Gateway: all of it held"
