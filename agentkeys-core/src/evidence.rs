@@ -37,12 +37,7 @@ impl Evidence {
     /// # Errors
     /// [`EvidenceError::Scheme`] for every other header, [`EvidenceError::TooLarge`].
     pub fn from_authorization(kind: EvidenceKind, header: &str) -> Result<Self, EvidenceError> {
-        let (scheme, token) = header.split_once(' ').ok_or(EvidenceError::Scheme)?;
-        let token68 = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
-        let body = token.trim_end_matches('=');
-        if !scheme.eq_ignore_ascii_case("Bearer") || body.is_empty() || !body.bytes().all(token68) {
-            return Err(EvidenceError::Scheme);
-        }
+        let token = bearer_token(header).ok_or(EvidenceError::Scheme)?;
         Self::new(kind, token)
     }
 
@@ -57,6 +52,20 @@ impl Evidence {
     pub fn expose(&self) -> &[u8] {
         self.content.expose()
     }
+}
+
+/// The token of an `Authorization` header: see [`Evidence::from_authorization`].
+pub(crate) fn bearer_token(header: &str) -> Option<&str> {
+    let (_, token) = header.split_once(' ').filter(|_| is_bearer(header))?;
+    let token68 = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
+    let body = token.trim_end_matches('=');
+    (!body.is_empty() && body.bytes().all(token68)).then_some(token)
+}
+
+/// Whether the scheme of an `Authorization` header is `Bearer`, in any letters.
+/// <https://www.rfc-editor.org/rfc/rfc9110#section-11.1>
+pub(crate) fn is_bearer(header: &str) -> bool {
+    header.split(' ').next().is_some_and(|scheme| scheme.eq_ignore_ascii_case("Bearer"))
 }
 
 /// Gathers this workload's own evidence.

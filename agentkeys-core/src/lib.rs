@@ -46,9 +46,12 @@
 //!
 //! # Features
 //! - `reqwest` (default): the [`HttpClient`] port over reqwest, rustls and aws-lc-rs.
+//! - `tower`: `VerifyLayer`, which lets only requests with a verified token through.
 //! - `test-util`: the `testing` module, for tests of hosts.
 
 mod attestor;
+#[cfg(feature = "tower")]
+mod bearer;
 mod clock;
 mod discovery;
 mod error;
@@ -73,6 +76,8 @@ mod verifier;
 pub mod testing;
 
 pub use attestor::{AttestError, Attestor, Attestors, FirstInstance};
+#[cfg(feature = "tower")]
+pub use bearer::{Verified, VerifyLayer, VerifyService};
 pub use clock::{CLOCK_FLOOR, Clock, ClockError, SystemClock, Timestamp};
 pub use discovery::{
     DiscoveryDocument, JwksUri, JwksUriError, MAX_DISCOVERY_BYTES, MAX_JWKS_URI, ProviderMetadata,

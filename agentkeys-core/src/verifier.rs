@@ -131,6 +131,12 @@ impl Verifier {
         self
     }
 
+    /// Whom its tokens are for.
+    #[must_use]
+    pub const fn audience(&self) -> &Audience {
+        &self.audience
+    }
+
     /// Verifies a compact JWT and reads its private claims as `C`, refreshing the keys where that may
     /// help. `C` sees every claim but the registered ones; [`NoClaims`] wants none.
     ///

@@ -5,7 +5,7 @@
 //!   roles and buckets for three classes of data;
 //! - [`Agent`] goes from evidence to credentials in it;
 //! - [`SpireDemo`] is such a world beside a real SPIRE;
-//! - [`broker`] is what the `broker` example runs;
+//! - [`broker`] is what the `broker` example runs, [`sidecar`] the `sidecar` example, [`doctor`] the `doctor` example;
 //! - [`run`] walks agents of each platform through, fills the isolation matrix, cheats, and gives a [`Report`].
 
 mod agent;
@@ -14,11 +14,13 @@ mod ceph;
 mod cheating;
 mod demo;
 mod deployment;
+pub mod doctor;
 mod expectations;
 mod isolation;
 mod issuer;
 mod report;
 mod serve;
+pub mod sidecar;
 mod spire;
 mod stack;
 

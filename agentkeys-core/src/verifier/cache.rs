@@ -52,6 +52,14 @@ impl TokenCacheSize {
     }
 }
 
+impl<C> CachedVerifier<C> {
+    /// What verifies.
+    #[must_use]
+    pub const fn verifier(&self) -> &Verifier {
+        &self.verifier
+    }
+}
+
 impl<C: DeserializeOwned> CachedVerifier<C> {
     /// Remembers what `verifier` accepts.
     #[must_use]

@@ -9,7 +9,7 @@ const ROWS: &[&[&str]] = &[
     &["jose", "issuer", "identity", "http", "evidence", "token", "spiffe"],
     &["keys", "discovery", "signer", "replay"],
     &["verifier", "attestor"],
-    &["minter", "session"],
+    &["minter", "session", "bearer"],
 ];
 
 /// The few imports inside a row, by file.
@@ -129,6 +129,7 @@ fn forged_lines_are_caught() {
         ("verifier.rs", "use crate::identity::AgentId;"),
         ("verifier/claims.rs", "use crate::attestor::Attestor;"),
         ("verifier.rs", "use crate::minter::Minter;"),
+        ("verifier.rs", "use crate::bearer::VerifyLayer;"),
         ("keys.rs", "use crate::verifier::Verifier;"),
         ("keys.rs", "use crate::signer::TokenSigner;"),
         ("signer.rs", "use crate::keys::KeyRing;"),

@@ -3,6 +3,7 @@
 
 mod attestor_contract;
 mod attestors;
+mod bearer;
 mod http;
 mod http_environment;
 mod import_rows;

@@ -8,8 +8,8 @@ use agentkeys_core::{
     SystemClock, SystemRandom, TenantId, Token, TokenLifetime, TrustRoot,
 };
 use agentkeys_federation::{
-    AuditCode, AuditError, AuditId, AuditSink, AwsCredentials, AwsExchanger, Broker, BrokerError, CredentialCache,
-    CredentialRequest, DataClass, Refusal, Tenant, TenantPolicy, Wallet,
+    AuditCode, AuditError, AuditId, AuditSink, AwsCredentials, AwsExchanger, Broker, BrokerError,
+    CredentialCache, CredentialRequest, DataClass, Refusal, Tenant, TenantPolicy, Wallet,
 };
 
 use super::events::{Events, Happened};
@@ -49,7 +49,13 @@ pub(crate) struct Parts {
 pub(crate) struct Wallets(BTreeMap<(TrustRoot, Option<TenantId>, AgentId), Wallet>);
 
 impl Wallets {
-    pub(crate) fn insert(&mut self, root: TrustRoot, tenant: Option<TenantId>, agent: AgentId, wallet: Wallet) {
+    pub(crate) fn insert(
+        &mut self,
+        root: TrustRoot,
+        tenant: Option<TenantId>,
+        agent: AgentId,
+        wallet: Wallet,
+    ) {
         self.0.insert((root, tenant, agent), wallet);
     }
 
@@ -167,7 +173,11 @@ impl App {
     }
 
     /// A token for the class's role.
-    pub(crate) async fn token(&self, identity: &AttestedIdentity, class: DataClass) -> Result<Token, BrokerError> {
+    pub(crate) async fn token(
+        &self,
+        identity: &AttestedIdentity,
+        class: DataClass,
+    ) -> Result<Token, BrokerError> {
         match self.signing().broker.token(identity, self.request(identity, class)).await {
             Ok(token) => {
                 self.happened(identity, Happened::token(class, &token))?;

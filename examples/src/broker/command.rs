@@ -196,7 +196,12 @@ fn policies(file: &Path, say: impl Fn(&str)) -> Result<bool, Failure> {
 fn keygen<P: Purpose>(file: &Path, say: impl Fn(&str)) -> Result<bool, Failure> {
     let ring = KeyRing::<P>::generate(&SystemRandom::new(), SystemClock::new().now()?)?;
     ring.create(file).map_err(|error| named(file, &error))?;
-    say(&format!("{}: one key for {}, {}", file.display(), P::NAME, ring.active().public_jwk().kid().as_str()));
+    say(&format!(
+        "{}: one key for {}, {}",
+        file.display(),
+        P::NAME,
+        ring.active().public_jwk().kid().as_str()
+    ));
     Ok(true)
 }
 
@@ -210,7 +215,12 @@ fn rotate<P: Purpose>(step: Step, file: &Path, say: impl Fn(&str)) -> Result<boo
         }
     };
     let ring = KeyRing::<P>::update(file, take).map_err(|error| named(file, &error))?;
-    say(&format!("{}: {} keys, signing with {}", file.display(), ring.keys().len(), ring.active().public_jwk().kid().as_str()));
+    say(&format!(
+        "{}: {} keys, signing with {}",
+        file.display(),
+        ring.keys().len(),
+        ring.active().public_jwk().kid().as_str()
+    ));
     Ok(true)
 }
 
@@ -249,7 +259,10 @@ async fn demo(folder: Option<PathBuf>, say: impl Fn(&str)) -> Result<bool, Failu
 }
 
 /// Until SIGTERM or Ctrl-C. SIGHUP reads the keys again; the pods of a demonstration get new tokens.
-async fn until_stopped(demo: Option<&BrokerDemo>, reload: impl Fn() -> Result<(), Failure>) -> Result<(), Failure> {
+async fn until_stopped(
+    demo: Option<&BrokerDemo>,
+    reload: impl Fn() -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let (mut terminate, mut hang_up) = (signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
     let mut due = tokio::time::interval(RENEWAL);
     due.tick().await;

@@ -269,11 +269,13 @@ impl Reader<'_> {
             }
             said = table.all(&mut self.findings).into_iter().map(|(name, said)| (name, said.text)).collect();
             if let Some(foreign) = said.keys().find(|name| !names::is_the_attestors(name)) {
-                self.findings.push(Finding::new(&place, &format_args!("{foreign} is no variable of an attestor")));
+                self.findings
+                    .push(Finding::new(&place, &format_args!("{foreign} is no variable of an attestor")));
                 return None;
             }
         }
-        let selection = Selection::parse(&said).map_err(|error| self.findings.push(Finding::new(place, &error)));
+        let selection =
+            Selection::parse(&said).map_err(|error| self.findings.push(Finding::new(place, &error)));
         selection.ok()
     }
 

@@ -66,7 +66,8 @@ impl BrokerDemo {
         let (pod_role, green_role) = roles(&aws)?;
 
         // everything is plain HTTP on loopback, so no certificate authority is trusted at all
-        let http: Arc<dyn HttpClient> = Arc::new(ReqwestClient::new(HttpSettings::new(TrustStore::nobody()))?);
+        let http: Arc<dyn HttpClient> =
+            Arc::new(ReqwestClient::new(HttpSettings::new(TrustStore::nobody()))?);
         let guard = guard()?;
         let challenges = challenges(Arc::clone(&guard))?;
         let pods = StsWebAttestor::new(pins(&aws, &pod_role)?, Arc::clone(&http))?;
@@ -226,7 +227,10 @@ impl BrokerDemo {
             lines.push_str(&format!("export {name}_EVIDENCE_FILE={}\n", self.evidence_file(agent).display()));
             for class in CLASSES {
                 let class_name = class.as_str().to_uppercase();
-                lines.push_str(&format!("export {name}_{class_name}_PREFIX={}\n", own_prefix(&identity, class)));
+                lines.push_str(&format!(
+                    "export {name}_{class_name}_PREFIX={}\n",
+                    own_prefix(&identity, class)
+                ));
             }
         }
         Ok(lines)

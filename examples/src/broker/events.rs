@@ -4,7 +4,9 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
-use agentkeys_core::{AgentId, AttestedIdentity, Random, RandomError, Subject, SystemRandom, Timestamp, Token};
+use agentkeys_core::{
+    AgentId, AttestedIdentity, Random, RandomError, Subject, SystemRandom, Timestamp, Token,
+};
 use agentkeys_federation::{AwsCredentials, DataClass};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -173,8 +175,7 @@ mod tests {
 
     fn identity(root: &str, agent: &str) -> AttestedIdentity {
         let (at, end) = (Timestamp::from_unix(1_800_000_000), Timestamp::from_unix(1_800_000_300));
-        let (kind, root, agent) =
-            ("oidc".parse().unwrap(), root.parse().unwrap(), agent.parse().unwrap());
+        let (kind, root, agent) = ("oidc".parse().unwrap(), root.parse().unwrap(), agent.parse().unwrap());
         AttestedIdentity::assertion(kind, root, agent, Assurance::PlatformAttested, at, end).unwrap()
     }
 

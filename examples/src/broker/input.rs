@@ -48,7 +48,8 @@ pub(crate) async fn json<T: DeserializeOwned>(
     if !body.trim_ascii_start().starts_with(b"{") {
         return Err(Refused::bad_request("body_malformed", "the body is not a JSON object"));
     }
-    let malformed = |_| Refused::bad_request("body_malformed", "the body is not the JSON object of this route");
+    let malformed =
+        |_| Refused::bad_request("body_malformed", "the body is not the JSON object of this route");
     serde_json::from_slice(&body).map_err(malformed)
 }
 

@@ -4,9 +4,7 @@
 use std::time::Duration;
 
 use agentkeys_federation::DataClass;
-use prometheus::{
-    HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
-};
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
 
 use crate::Failure;
 
@@ -25,16 +23,25 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     pub(crate) fn new() -> Result<Self, Failure> {
-        let counter = |name: &str, help: &str, labels: &[&str]| IntCounterVec::new(Opts::new(name, help), labels);
+        let counter =
+            |name: &str, help: &str, labels: &[&str]| IntCounterVec::new(Opts::new(name, help), labels);
         let seconds = HistogramOpts::new("agentkeys_http_request_seconds", "Time to answer, by route")
             .buckets(BUCKETS.to_vec());
         let metrics = Self {
             registry: Registry::new(),
-            requests: counter("agentkeys_http_requests_total", "Answers, by route and status", &["route", "status"])?,
+            requests: counter(
+                "agentkeys_http_requests_total",
+                "Answers, by route and status",
+                &["route", "status"],
+            )?,
             seconds: HistogramVec::new(seconds, &["route"])?,
             issued: counter("agentkeys_issued_total", "What was let go", &["what", "class"])?,
             refused: counter("agentkeys_refused_total", "Refusals, by code", &["reason"])?,
-            audit: counter("agentkeys_audit_appends_total", "Rows of the audit log, by outcome", &["outcome"])?,
+            audit: counter(
+                "agentkeys_audit_appends_total",
+                "Rows of the audit log, by outcome",
+                &["outcome"],
+            )?,
             in_flight: IntGauge::new("agentkeys_http_in_flight", "Requests that are being answered")?,
             connections: IntGauge::new("agentkeys_connections", "Open connections")?,
         };

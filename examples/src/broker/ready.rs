@@ -44,7 +44,10 @@ impl Readiness {
         let signing = app.signing();
         let signature = signing.keys.oidc.active().sign(PROBE).await;
         let keys = match &signature {
-            Ok(_) => Component::ready(format!("signing with {}", signing.keys.oidc.active().public_jwk().kid().as_str())),
+            Ok(_) => Component::ready(format!(
+                "signing with {}",
+                signing.keys.oidc.active().public_jwk().kid().as_str()
+            )),
             Err(_) => Component::failing("the signing key does not sign"),
         };
         let jwks = match signature {

@@ -58,7 +58,10 @@ fn finished(routes: Router<Arc<App>>, app: &Arc<App>) -> Router {
 
 /// Lets in as many requests as may be answered at once, and writes down how each ended: the route and the code,
 /// nothing else of the request.
-#[expect(clippy::disallowed_methods, reason = "how long an answer took is no moment that anything depends on")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long an answer took is no moment that anything depends on"
+)]
 async fn watched(
     State(app): State<Arc<App>>,
     matched: Option<MatchedPath>,

@@ -45,7 +45,8 @@ pub(crate) struct Said {
 
 impl Said {
     pub(crate) fn parse<T: FromStr<Err: Display>>(&self, findings: &mut Vec<Finding>) -> Option<T> {
-        let parsed = self.text.parse().map_err(|error: T::Err| findings.push(Finding::new(&self.place, &error)));
+        let parsed =
+            self.text.parse().map_err(|error: T::Err| findings.push(Finding::new(&self.place, &error)));
         parsed.ok()
     }
 

@@ -10,8 +10,8 @@ use agentkeys_attest::aws_sts::AwsStsAttestor;
 use agentkeys_attest::aws_stsweb::AWS_STSWEB;
 use agentkeys_attest::select::Selection;
 use agentkeys_core::{
-    Attestors, Challenges, EvidenceKind, HttpClient, HttpSettings, KeyRing, MemoryReplayGuard, Purpose, Random as _,
-    ReplayGuard, ReqwestClient, Secret, SystemClock, SystemRandom, TrustStore,
+    Attestors, Challenges, EvidenceKind, HttpClient, HttpSettings, KeyRing, MemoryReplayGuard, Purpose,
+    Random as _, ReplayGuard, ReqwestClient, Secret, SystemClock, SystemRandom, TrustStore,
 };
 use agentkeys_federation::{AwsExchanger, SqliteAudit};
 use rustls_pki_types::pem::PemObject as _;
@@ -41,7 +41,10 @@ pub struct Running {
 
 impl std::fmt::Debug for Running {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Running").field("public", &self.public).field("operator", &self.operator).finish_non_exhaustive()
+        f.debug_struct("Running")
+            .field("public", &self.public)
+            .field("operator", &self.operator)
+            .finish_non_exhaustive()
     }
 }
 
@@ -221,7 +224,8 @@ fn load_keys(config: &Config) -> Result<Keys, Failure> {
         let chain = certificates(path)?;
         let chain: Vec<&[u8]> = chain.iter().map(|der| &**der).collect();
         let kids = keys.oidc.keys().iter().map(|key| key.kid().clone());
-        let with = kids.collect::<Vec<_>>().iter().find_map(|kid| keys.oidc.clone().with_x5c(kid, &chain).ok());
+        let with =
+            kids.collect::<Vec<_>>().iter().find_map(|kid| keys.oidc.clone().with_x5c(kid, &chain).ok());
         keys.oidc = with.ok_or_else(|| named(path, &"it is a certificate of none of the keys"))?;
     }
     Ok(keys)

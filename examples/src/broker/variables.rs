@@ -14,7 +14,9 @@ pub(crate) fn is_ours(name: &str) -> bool {
 /// As [`agentkeys_attest::select`] knows them.
 pub(crate) fn is_the_attestors(name: &str) -> bool {
     let beginnings = ["STSWEB_", "AWSSTS_", "OIDC_", "SPIRE_"];
-    name == ATTESTOR || name == "SPIFFE_ENDPOINT_SOCKET" || beginnings.iter().any(|begin| name.starts_with(begin))
+    name == ATTESTOR
+        || name == "SPIFFE_ENDPOINT_SOCKET"
+        || beginnings.iter().any(|begin| name.starts_with(begin))
 }
 
 pub(crate) const ATTESTOR: &str = "ATTESTOR";

@@ -6,6 +6,7 @@
     reason = "clippy lets tests do so, and not the functions that they share"
 )]
 
+mod doctor;
 mod expectations;
 mod guide;
 mod import_rows;
@@ -17,3 +18,7 @@ mod quickstart;
 mod readme;
 mod rules;
 mod session_broker;
+mod sidecar;
+mod sidecar_broker;
+mod sidecar_endpoint;
+mod sidecar_process;

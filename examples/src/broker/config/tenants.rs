@@ -1,6 +1,6 @@
 use agentkeys_attest::select::Selection;
 use agentkeys_core::TrustRoot;
-use agentkeys_federation::{DataClass, Tenant, TenantPolicy, TagsForm};
+use agentkeys_federation::{DataClass, TagsForm, Tenant, TenantPolicy};
 
 use super::Reader;
 use crate::broker::app::Wallets;
@@ -30,13 +30,16 @@ impl Reader<'_> {
                         tenants.push((Tenant::unnamed(root), policy.with_role(DataClass::Data, parsed)));
                     }
                     (_, Some(None)) => {
-                        let what = "each role is a root of its own for this attestor: name the tenants in a file";
+                        let what =
+                            "each role is a root of its own for this attestor: name the tenants in a file";
                         role.wrong(&what, &mut self.findings);
                     }
                     _ => {}
                 }
             }
-            Some(role) => role.wrong(&"the file names tenants, and their roles are there", &mut self.findings),
+            Some(role) => {
+                role.wrong(&"the file names tenants, and their roles are there", &mut self.findings)
+            }
             None if tenants.is_empty() && self.findings.is_empty() => {
                 let what = "there are no tenants, so nobody would get anything";
                 self.findings.push(Finding::new("the file", &what));
@@ -91,7 +94,8 @@ impl Reader<'_> {
                 (Ok(_), None) => {}
             }
         }
-        let tenant = name.map_or_else(|| Tenant::unnamed(root.clone()), |name| Tenant::new(root.clone(), name));
+        let tenant =
+            name.map_or_else(|| Tenant::unnamed(root.clone()), |name| Tenant::new(root.clone(), name));
         Some((tenant, policy))
     }
 }

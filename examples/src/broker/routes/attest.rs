@@ -15,7 +15,10 @@ use crate::broker::refused::Refused;
 pub(super) async fn challenge(State(app): State<Arc<App>>) -> Result<Response, Refused> {
     let now = app.clock.now().map_err(|_| Refused::internal("clock"))?;
     let challenge = app.challenge()?;
-    Ok(kept_nowhere(ChallengeAnswer { challenge: challenge.as_str(), expiration: now.plus(CHALLENGE_LIFETIME) }))
+    Ok(kept_nowhere(ChallengeAnswer {
+        challenge: challenge.as_str(),
+        expiration: now.plus(CHALLENGE_LIFETIME),
+    }))
 }
 
 pub(super) async fn attest(

@@ -13,7 +13,11 @@ use crate::broker::app::App;
 use crate::broker::input;
 use crate::broker::refused::Refused;
 
-pub(super) async fn data_token(app: State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response, Refused> {
+pub(super) async fn data_token(
+    app: State<Arc<App>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refused> {
     mint_token(&app, &headers, body, DataClass::Data).await
 }
 
@@ -43,7 +47,12 @@ pub(super) async fn credentials(
     mint_credentials(&app, &headers, body, named(&class)?).await
 }
 
-async fn mint_token(app: &App, headers: &HeaderMap, body: Body, class: DataClass) -> Result<Response, Refused> {
+async fn mint_token(
+    app: &App,
+    headers: &HeaderMap,
+    body: Body,
+    class: DataClass,
+) -> Result<Response, Refused> {
     let identity = asking(app, headers, body).await?;
     let token = app.token(&identity, class).await?;
     let wallet = wallet(app, &identity);

@@ -17,7 +17,8 @@ pub(super) async fn discovery(State(app): State<Arc<App>>) -> Response {
 pub(super) async fn jwks(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
     let signing = app.signing();
     let kept = [(ETAG, signing.jwks.etag()), (CACHE_CONTROL, signing.jwks.cache_control())];
-    let known = headers.get(IF_NONE_MATCH).is_some_and(|etag| etag.as_bytes() == signing.jwks.etag().as_bytes());
+    let known =
+        headers.get(IF_NONE_MATCH).is_some_and(|etag| etag.as_bytes() == signing.jwks.etag().as_bytes());
     if known {
         return (StatusCode::NOT_MODIFIED, kept).into_response();
     }

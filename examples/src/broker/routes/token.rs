@@ -18,7 +18,11 @@ use crate::broker::app::App;
 use crate::broker::input::{self, Form};
 use crate::broker::refused::{Refused, dress};
 
-pub(super) async fn token(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response, OAuth> {
+pub(super) async fn token(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, OAuth> {
     let form = input::form(&headers, body, app.body).await?;
     match form.get("grant_type") {
         Some(EXCHANGE) => exchange(&app, &form).await,
@@ -32,7 +36,9 @@ pub(super) async fn token(State(app): State<Arc<App>>, headers: HeaderMap, body:
 async fn exchange(app: &App, form: &Form) -> Result<Response, OAuth> {
     for unserved in ["actor_token", "actor_token_type", "client_assertion", "client_assertion_type"] {
         if form.get(unserved).is_some() {
-            return Err(OAuth::invalid("the subject token stands for the client: no actor, no client assertion"));
+            return Err(OAuth::invalid(
+                "the subject token stands for the client: no actor, no client assertion",
+            ));
         }
     }
     let subject_token = form.get("subject_token").ok_or(OAuth::invalid("there is no subject_token"))?;
