@@ -1,7 +1,6 @@
 //! The isolation proof on a Ceph Object Gateway of this machine. `examples/e2e/ceph_rgw.sh` starts one and runs this.
 //!
 //! ```text
-//! cargo run -p agentkeys-examples --example ceph_rgw -- keygen KEY-FILE
 //! cargo run -p agentkeys-examples --example ceph_rgw -- prove GATEWAY-FILE KEY-FILE CERTIFICATE [ISSUER]
 //! ```
 //!
@@ -12,8 +11,8 @@ use std::io::Write as _;
 use std::process::ExitCode;
 use std::{env, fs, io};
 
-use agentkeys_core::{Clock as _, KeyRing, Oidc, SystemClock, SystemRandom};
-use agentkeys_examples::{CephGateway, Failure, prove_on_ceph};
+use agentkeys_core::KeyRing;
+use agentkeys_examples::{CephGateway, Failure, prove_on_ceph, spire_prefix_on_ceph};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
@@ -33,10 +32,6 @@ async fn main() -> ExitCode {
 async fn begin(arguments: Vec<String>) -> Result<bool, Failure> {
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
-        ["keygen", file] => {
-            KeyRing::<Oidc>::generate(&SystemRandom::new(), SystemClock::new().now()?)?.create(file)?;
-            Ok(true)
-        }
         ["prove", gateway, keys, certificate, issuer @ ..] if issuer.len() <= 1 => {
             let gateway = CephGateway::parse(&fs::read_to_string(gateway)?)?;
             let keys = KeyRing::load(keys)?;
@@ -46,9 +41,10 @@ async fn begin(arguments: Vec<String>) -> Result<bool, Failure> {
             let issuer = issuer.first().map(|issuer| issuer.parse()).transpose()?;
             let report = prove_on_ceph(&gateway, keys, issuer).await?;
             write!(io::stdout(), "{}", report.for_people(false))?;
+            writeln!(io::stdout(), "agent violet of SPIRE: {}", spire_prefix_on_ceph()?)?;
             Ok(report.holds())
         }
-        _ => Err("usage: ceph_rgw keygen KEY-FILE | prove GATEWAY-FILE KEY-FILE CERTIFICATE [ISSUER]".into()),
+        _ => Err("usage: ceph_rgw prove GATEWAY-FILE KEY-FILE CERTIFICATE [ISSUER]".into()),
     }
 }
 

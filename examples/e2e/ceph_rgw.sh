@@ -2,7 +2,8 @@
 # The isolation proof on an S3, STS and IAM that nobody here wrote: the Ceph Object Gateway, unmodified from
 # the distribution's packages, on 127.0.0.1. Two agents prove themselves, get credentials for tokens of ours, and
 # try to list, read and write what is theirs, the other's and nobody's, in three forms of policy; and tokens that
-# must not be taken are refused. Exit status 0 only if all of it held. Without apt-get and the gateway it says
+# must not be taken are refused. `spire.sh examples/e2e/ceph_rgw.sh` adds an agent whom a real SPIRE vouches for, and who
+# comes through the broker with a sidecar and awscli. Exit status 0 only if all of it held. Without apt-get and the gateway it says
 # what it skipped; with CI=true that is a failure. What is installed by name needs root.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -41,7 +42,7 @@ for program in radosgw ceph-mon ceph-osd ceph; do
         radosgw ceph-mon ceph-osd ceph-common >/dev/null
     break
 done
-cargo build -q -p agentkeys-examples --example broker --example ceph_rgw
+cargo build -q -p agentkeys-examples --example broker --example ceph_rgw --example sidecar
 built="${CARGO_TARGET_DIR:-target}/debug/examples"
 
 # not below TMPDIR: a socket's path is at most 107 bytes
@@ -96,7 +97,7 @@ ATTESTOR = "spire"
 SPIRE_TRUST_DOMAIN = "example.org"
 SPIRE_AUDIENCE = "agentkeys"
 SPIRE_TEMPLATE = "/agent/{tenant}/{agent}"
-SPIFFE_ENDPOINT_SOCKET = "unix://$work/spire.sock"
+SPIFFE_ENDPOINT_SOCKET = "unix://${SPIRE_AGENT_SOCKET:-$work/no-agent.sock}"
 
 [[tenants]]
 root = "spiffe://example.org"
@@ -114,5 +115,43 @@ for _ in $(seq 100); do
 done
 curl -sf https://localhost/.well-known/jwks.json | grep -q '"x5c"'
 
-"$built/ceph_rgw" prove "$gateway/gateway.env" "$work/oidc-keypair.json" "$work/x5c.pem" https://localhost
+"$built/ceph_rgw" prove "$gateway/gateway.env" "$work/oidc-keypair.json" "$work/x5c.pem" https://localhost |
+    tee "$work/proof"
+
+# SPIRE, broker, gateway: the agent's code is a plain awscli, and knows nothing but the sidecar's endpoint
+if [ -n "${SPIRE_AGENT_SOCKET:-}" ]; then
+    python3 -m venv "$work/venv"
+    "$work/venv/bin/pip" install --quiet --disable-pip-version-check awscli
+    as_violet() {
+        env AGENTKEYS_BROKER=https://localhost AGENTKEYS_CLASS=memory AGENTKEYS_CA_FILE="$work/ca.pem" \
+            ATTESTOR=spire SPIRE_AUDIENCE=agentkeys SPIFFE_ENDPOINT_SOCKET="unix://$SPIRE_AGENT_SOCKET" \
+            AWS_ENDPOINT_URL="$GATEWAY_URL" AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1 \
+            AWS_REQUEST_CHECKSUM_CALCULATION=when_required \
+            "$built/sidecar" exec -- "$work/venv/bin/aws" "$@"
+    }
+    bucket=agentkeys-memory-123456789012
+    own=$(sed -n 's/^agent violet of SPIRE: //p' "$work/proof")
+    [[ "$own" =~ ^bots/[0-9a-f]{64}/memory/$ ]] || { echo "no prefix: $own"; exit 1; }
+    echo "from violet" >"$work/note"
+    as_violet s3api put-object --bucket "$bucket" --key "${own}note.txt" --body "$work/note" >/dev/null
+    as_violet s3api get-object --bucket "$bucket" --key "${own}note.txt" "$work/read" >/dev/null
+    cmp "$work/note" "$work/read"
+    as_violet s3 ls "s3://$bucket/$own" | grep -q note.txt
+    checks=3
+    other="bots/$(printf '0%.0s' {1..64})/memory/"
+    denied() {
+        if as_violet "$@" >"$work/said" 2>&1; then
+            echo "allowed: $*"
+            exit 1
+        fi
+        grep -q '(AccessDenied)' "$work/said" || { cat "$work/said"; exit 1; }
+        checks=$((checks + 1))
+    }
+    for place in "$other" ""; do
+        denied s3api list-objects-v2 --bucket "$bucket" --prefix "$place"
+        denied s3api get-object --bucket "$bucket" --key "${place}note.txt" "$work/read"
+        denied s3api put-object --bucket "$bucket" --key "${place}note.txt" --body "$work/note"
+    done
+    echo "SPIRE, broker, gateway: $checks requests of agent violet as they must be"
+fi
 echo "real Ceph Object Gateway: all of it held"

@@ -15,8 +15,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use agentkeys_attest::spire::SPIFFE_SVID;
 use agentkeys_core::{
-    AttestedIdentity, HttpSettings, Issuer, KeyRing, Minter, Oidc, ReqwestClient, TrustStore,
+    Assurance, AttestedIdentity, Clock as _, HttpSettings, Issuer, KeyRing, Minter, Oidc, ReqwestClient,
+    SystemClock, TrustStore,
 };
 use agentkeys_federation::{
     ActorOmni, AwsExchanger, ClassAccess, CredentialSource, DataClass, OidcProvider, RoleSession,
@@ -27,8 +29,9 @@ use aws_sdk_s3::Client as S3;
 use serde_json::{Value, json};
 
 use crate::agent::{Platform, attest, s3, timed};
-use crate::demo::{ACCOUNT, Demo, REGION, SUBJECTS, sdk_at};
+use crate::demo::{ACCOUNT, Demo, REGION, SUBJECTS, own_prefix, sdk_at};
 use crate::issuer::IssuerServer;
+use crate::spire::TRUST_DOMAIN;
 use crate::{Failure, Report};
 
 mod gateway;
@@ -60,11 +63,31 @@ pub async fn prove_on_ceph(
     for name in ["blue", "red"] {
         agents.push((name, attest(&demo, &Platform::Pod, name, &mut report).await?));
     }
-    let proof = Proof::install(gateway, Minter::new(issuer, keys), &agents, &mut report).await?;
+    let violet = ("violet", spire_agent()?);
+    let known: Vec<_> = agents.iter().cloned().chain([violet]).collect();
+    let proof = Proof::install(gateway, Minter::new(issuer, keys), &known, &mut report).await?;
     matrix::fill(&proof, &agents, &mut report).await?;
     let [(_, blue), ..] = agents.as_slice() else { return Err("two agents were started".into()) };
     refusals::try_everything(&proof, blue, &mut report).await?;
     Ok(report)
+}
+
+/// The prefix of the agent that SPIRE vouches for in `examples/e2e/spire.sh`: the gateway's roles let it in as well,
+/// with tokens of a broker that has appraised its evidence.
+///
+/// # Errors
+/// Without a clock.
+pub fn spire_prefix_on_ceph() -> Result<String, Failure> {
+    Ok(own_prefix(&spire_agent()?, DataClass::Memory))
+}
+
+fn spire_agent() -> Result<AttestedIdentity, Failure> {
+    let now = SystemClock::new().now()?;
+    let (root, agent) = (format!("spiffe://{TRUST_DOMAIN}").parse()?, "violet".parse()?);
+    let end = now.plus(Duration::from_secs(60));
+    let violet =
+        AttestedIdentity::assertion(SPIFFE_SVID, root, agent, Assurance::PlatformAttested, now, end)?;
+    Ok(violet.with_tenant("acme".parse()?))
 }
 
 /// What the gateway holds.

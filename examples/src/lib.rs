@@ -31,7 +31,7 @@ use agent::Platform;
 pub use agent::{Agent, Credentials};
 use agentkeys_attest::spire::WorkloadSocket;
 use agentkeys_federation::{AuditValue, verify_chain};
-pub use ceph::{CephGateway, prove_on_ceph};
+pub use ceph::{CephGateway, prove_on_ceph, spire_prefix_on_ceph};
 pub use demo::{CLASSES, Demo, next, own_prefix};
 pub use deployment::{BucketDocuments, Deployment, Documents, ProviderDocuments, RoleDocuments};
 pub use expectations::{Asker, Document, Expectation, Keys};

@@ -1,5 +1,6 @@
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::Write as _;
+use std::num::NonZeroU32;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -52,10 +53,20 @@ impl BrokerDemo {
     /// # Errors
     /// Where a port, randomness or a file cannot be had.
     pub async fn start(folder: &Path) -> Result<Self, Failure> {
+        Self::with_sessions_of(None, folder).await
+    }
+
+    /// The same, whose credentials end after so many seconds, so that a renewal can be watched.
+    ///
+    /// # Errors
+    /// As before.
+    pub async fn with_sessions_of(seconds: Option<NonZeroU32>, folder: &Path) -> Result<Self, Failure> {
         if !folder.exists() {
             DirBuilder::new().mode(0o700).create(folder)?;
         }
-        let aws = LocalAws::start(State::new(ACCOUNT.parse()?, REGION.parse()?)).await?;
+        let mut state = State::new(ACCOUNT.parse()?, REGION.parse()?);
+        state.session_seconds = seconds;
+        let aws = LocalAws::start(state).await?;
         let (public, operator) = (bind(LOOPBACK.parse()?).await?, bind(LOOPBACK.parse()?).await?);
         let issuer = Issuer::loopback_http_for_tests(&format!("http://{}", public.local_addr()?))?;
         let names = StackNames::new(Stack::Production, "agentkeys", "aws".parse()?, ACCOUNT.parse()?)?;
