@@ -700,3 +700,15 @@ fn w61_every_code_of_a_refusal_is_one_that_a_row_takes() {
 }
 
 const HALF_AN_HOUR: Duration = Duration::from_secs(1800);
+
+#[tokio::test]
+async fn r39_a_token_lives_as_long_as_the_tenants_policy_says() {
+    for (seconds, policy) in [
+        (300, TenantPolicy::new()),
+        (60, TenantPolicy::new().with_token_lifetime(TokenLifetime::from_secs(60).unwrap())),
+    ] {
+        let house = House::of(policy.with_role(DataClass::Memory, role("acme-memory")));
+        let token = house.broker.token(&blue(), DataClass::Memory).await.unwrap();
+        assert_eq!(token.expires_at(), NOW.plus(Duration::from_secs(seconds)));
+    }
+}

@@ -248,3 +248,38 @@ const SESSION_SECONDS: u64 = 3600;
 
 /// How many agents' credentials are kept, one entry for each class.
 const KEPT_CREDENTIALS: usize = 20_000;
+
+#[cfg(test)]
+mod tests {
+    use agentkeys_core::{Assurance, Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn r41_a_wallet_is_its_own_agents_and_nobody_elses() {
+        let of = |root: &str, tenant: Option<&str>, agent: &str| {
+            let (at, end) = (Timestamp::from_unix(1_800_000_000), Timestamp::from_unix(1_800_000_300));
+            let (kind, root, agent) =
+                ("oidc".parse().unwrap(), root.parse().unwrap(), agent.parse().unwrap());
+            let identity =
+                AttestedIdentity::assertion(kind, root, agent, Assurance::PlatformAttested, at, end).unwrap();
+            match tenant {
+                Some(tenant) => identity.with_tenant(tenant.parse().unwrap()),
+                None => identity,
+            }
+        };
+        let wallet: Wallet = format!("0x{}", "b1".repeat(20)).parse().unwrap();
+        let mut wallets = Wallets::default();
+        let root = "https://a.example".parse().unwrap();
+        wallets.insert(root, Some("acme".parse().unwrap()), "blue".parse().unwrap(), wallet.clone());
+        assert_eq!(wallets.of(&of("https://a.example", Some("acme"), "blue")), Some(&wallet));
+        for (root, tenant, agent) in [
+            ("https://a.example", Some("acme"), "red"),
+            ("https://a.example", Some("other"), "blue"),
+            ("https://a.example", None, "blue"),
+            ("https://b.example", Some("acme"), "blue"),
+        ] {
+            assert_eq!(wallets.of(&of(root, tenant, agent)), None, "{root} {tenant:?} {agent}");
+        }
+    }
+}

@@ -19,6 +19,11 @@ use agentkeys_federation::{
 use agentkeys_local_aws::policy::{IdentityPolicy, TrustPolicy};
 use agentkeys_local_aws::{LocalAws, Role, State};
 use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_types::SdkConfig;
+
+mod load;
+
+pub use load::{LoadAws, start_beside};
 
 use super::app::{App, Keys, Parts, Wallets};
 use super::events::hex;
@@ -61,57 +66,19 @@ impl BrokerDemo {
     /// # Errors
     /// As before.
     pub async fn with_sessions_of(seconds: Option<NonZeroU32>, folder: &Path) -> Result<Self, Failure> {
-        if !folder.exists() {
-            DirBuilder::new().mode(0o700).create(folder)?;
-        }
+        make(folder)?;
         let mut state = State::new(ACCOUNT.parse()?, REGION.parse()?);
         state.session_seconds = seconds;
         let aws = LocalAws::start(state).await?;
         let (public, operator) = (bind(LOOPBACK.parse()?).await?, bind(LOOPBACK.parse()?).await?);
         let issuer = Issuer::loopback_http_for_tests(&format!("http://{}", public.local_addr()?))?;
-        let names = StackNames::new(Stack::Production, "agentkeys", "aws".parse()?, ACCOUNT.parse()?)?;
+        let names = stack_names()?;
         let provider = OidcProvider::new("aws".parse()?, ACCOUNT.parse()?, issuer.clone())?;
         let subjects = SUBJECTS.iter().map(|subject| subject.parse()).collect::<Result<_, _>>()?;
         let deployment = Deployment::new(names.clone(), provider, subjects, CLASSES.to_vec())?;
         install(&aws, &issuer, &serde_json::to_value(deployment.documents()?)?)?;
-        let (pod_role, green_role) = roles(&aws)?;
-
-        // everything is plain HTTP on loopback, so no certificate authority is trusted at all
-        let http: Arc<dyn HttpClient> =
-            Arc::new(ReqwestClient::new(HttpSettings::new(TrustStore::nobody()))?);
-        let guard = guard()?;
-        let challenges = challenges(Arc::clone(&guard))?;
-        let pods = StsWebAttestor::new(pins(&aws, &pod_role)?, Arc::clone(&http))?;
-        let requests = AwsStsPins {
-            endpoints: vec![StsEndpoint::loopback_http_for_tests(REGION.parse()?, aws.endpoint())?],
-            audience: AUDIENCE.parse()?,
-            roles: vec![StsRole::named(green_role.parse()?, "green".parse()?)],
-        };
-        let requests = AwsStsAttestor::new(requests, Arc::clone(&http), guard)?;
-        let attestors = Attestors::new().with(pods)?.with(requests.with_challenges(challenges.clone()))?;
-        let give = |policy: TenantPolicy, class| policy.with_role(class, names.role(class).clone());
-        let policy = CLASSES.into_iter().fold(TenantPolicy::new(), give);
-        let tenants = [CLUSTER, &green_role].map(|root| Ok((Tenant::unnamed(root.parse()?), policy.clone())));
-
-        let audit = Arc::new(open_audit(&folder.join("audit.db"))?);
-        let app = App::new(Parts {
-            issuer,
-            keys: Keys {
-                oidc: open_keys(&folder.join("oidc-keypair.json"))?,
-                session: open_keys(&folder.join("session-keypair.json"))?,
-            },
-            times: RotationTimes::new(MAX_AGE),
-            attestors: attestors.clone(),
-            assertions: Some(AWS_STSWEB),
-            challenges: Some(challenges),
-            exchanger: Arc::new(AwsExchanger::with_endpoint(REGION.parse()?, http, aws.endpoint())),
-            audit: Arc::clone(&audit) as _,
-            tenants: tenants.into_iter().collect::<Result<_, Failure>>()?,
-            wallets: Wallets::default(),
-            operator_token: Some(token_in(&operator_token(folder)?)?),
-            body: BodyLimits { bytes: 64 * 1024, time: BODY },
-            requests: 256,
-        })?;
+        put_roles(&aws)?;
+        let (app, audit, attestors) = app(folder, issuer, &names, aws.endpoint(), &aws.outbound_issuer())?;
         let running = Running::listen(app, audit, None, public, operator)?;
         let demo = Self { folder: folder.to_owned(), aws, attestors, names, running };
         demo.renew().await?;
@@ -163,9 +130,15 @@ impl BrokerDemo {
     /// # Errors
     /// Where the STS gives none.
     pub async fn evidence(&self, agent: &str) -> Result<Evidence, Failure> {
-        let session = pod_session(&self.aws, agent, pod_tags(agent)?)?;
-        let pod = sdk_at(self.aws.endpoint(), SharedCredentialsProvider::new(credentials_of(&session)));
-        Ok(StsWebSource::new(&pod, &REGION.parse()?, AUDIENCE.parse()?).fetch().await?)
+        evidence(&self.aws, agent).await
+    }
+
+    /// The configuration of an SDK in an agent's pod.
+    ///
+    /// # Errors
+    /// Where the name is not a pod's.
+    pub fn pod(&self, agent: &str) -> Result<SdkConfig, Failure> {
+        pod(&self.aws, agent)
     }
 
     /// What signs requests for agent green, who is a role and no pod.
@@ -249,18 +222,16 @@ impl BrokerDemo {
 
     /// What to do with it.
     #[must_use]
-    pub fn hints(&self) -> [String; 4] {
-        let (broker, folder) = (self.running.public(), self.folder.display());
-        let evidence = self.evidence_file("blue");
+    pub fn hints(&self) -> [String; 6] {
+        let folder = self.folder.display();
         [
             format!("# in another terminal: . {folder}/broker.env"),
             "# agent blue beside a sidecar, with its credentials of the class memory:".to_owned(),
-            format!(
-                "cargo run -p agentkeys-examples --example sidecar -- exec --broker http://{broker} \\\n    \
-                 --kind {AWS_STSWEB} --evidence-file {} --class memory -- \\\n    \
-                 aws s3 ls s3://$MEMORY_BUCKET/$BLUE_MEMORY_PREFIX",
-                evidence.display()
-            ),
+            "export AGENTKEYS_BROKER=$BROKER_URL AGENTKEYS_CLASS=memory".to_owned(),
+            format!("export ATTESTOR={AWS_STSWEB} AGENTKEYS_EVIDENCE_FILE=$BLUE_EVIDENCE_FILE"),
+            "cargo run -p agentkeys-examples --example sidecar -- exec \\\n    \
+             aws s3 ls s3://$MEMORY_BUCKET/$BLUE_MEMORY_PREFIX"
+                .to_owned(),
             "# the same with $RED_MEMORY_PREFIX is AccessDenied".to_owned(),
         ]
     }
@@ -270,21 +241,93 @@ impl BrokerDemo {
     }
 }
 
+fn pod(aws: &LocalAws, agent: &str) -> Result<SdkConfig, Failure> {
+    let session = pod_session(aws, agent, pod_tags(agent)?)?;
+    Ok(sdk_at(aws.endpoint(), SharedCredentialsProvider::new(credentials_of(&session))))
+}
+
+async fn evidence(aws: &LocalAws, agent: &str) -> Result<Evidence, Failure> {
+    Ok(StsWebSource::new(&pod(aws, agent)?, &REGION.parse()?, AUDIENCE.parse()?).fetch().await?)
+}
+
+/// A broker for the agents of the STS at `endpoint`, with its files in `folder`.
+fn app(
+    folder: &Path,
+    issuer: Issuer,
+    names: &StackNames,
+    endpoint: &str,
+    outbound_issuer: &str,
+) -> Result<(App, Arc<SqliteAudit>, Attestors), Failure> {
+    // everything is plain HTTP on loopback, so no certificate authority is trusted at all
+    let http: Arc<dyn HttpClient> = Arc::new(ReqwestClient::new(HttpSettings::new(TrustStore::nobody()))?);
+    let guard = guard()?;
+    let challenges = challenges(Arc::clone(&guard))?;
+    let pods = StsWebAttestor::new(pins(outbound_issuer)?, Arc::clone(&http))?;
+    let green_role = role_arn(GREEN_ROLE);
+    let requests = AwsStsPins {
+        endpoints: vec![StsEndpoint::loopback_http_for_tests(REGION.parse()?, endpoint)?],
+        audience: AUDIENCE.parse()?,
+        roles: vec![StsRole::named(green_role.parse()?, "green".parse()?)],
+    };
+    let requests = AwsStsAttestor::new(requests, Arc::clone(&http), guard)?;
+    let attestors = Attestors::new().with(pods)?.with(requests.with_challenges(challenges.clone()))?;
+    let give = |policy: TenantPolicy, class| policy.with_role(class, names.role(class).clone());
+    let policy = CLASSES.into_iter().fold(TenantPolicy::new(), give);
+    let tenants = [CLUSTER, &green_role].map(|root| Ok((Tenant::unnamed(root.parse()?), policy.clone())));
+    let audit = Arc::new(open_audit(&folder.join("audit.db"))?);
+    let app = App::new(Parts {
+        issuer,
+        keys: Keys {
+            oidc: open_keys(&folder.join("oidc-keypair.json"))?,
+            session: open_keys(&folder.join("session-keypair.json"))?,
+        },
+        times: RotationTimes::new(MAX_AGE),
+        attestors: attestors.clone(),
+        assertions: Some(AWS_STSWEB),
+        challenges: Some(challenges),
+        exchanger: Arc::new(AwsExchanger::with_endpoint(REGION.parse()?, http, endpoint)),
+        audit: Arc::clone(&audit) as _,
+        tenants: tenants.into_iter().collect::<Result<_, Failure>>()?,
+        wallets: Wallets::default(),
+        operator_token: Some(token_in(&operator_token(folder)?)?),
+        body: BodyLimits { bytes: 64 * 1024, time: BODY },
+        requests: 256,
+    })?;
+    Ok((app, audit, attestors))
+}
+
+fn make(folder: &Path) -> Result<(), Failure> {
+    if !folder.exists() {
+        DirBuilder::new().mode(0o700).create(folder)?;
+    }
+    Ok(())
+}
+
+fn stack_names() -> Result<StackNames, Failure> {
+    Ok(StackNames::new(Stack::Production, "agentkeys", "aws".parse()?, ACCOUNT.parse()?)?)
+}
+
 /// The role of the pods, and one that is agent green.
-fn roles(aws: &LocalAws) -> Result<(String, String), Failure> {
+fn put_roles(aws: &LocalAws) -> Result<(), Failure> {
     let generated = PodRole::new(AUDIENCE.parse()?)?;
     let trust = || TrustPolicy::parse(&generated.trust_policy().to_string());
     let mut pods = Role::new(POD_ROLE.parse()?, trust()?);
     pods.policies.push(IdentityPolicy::parse(&generated.role_policy().to_string())?);
-    Ok((aws.put_role(pods), aws.put_role(Role::new(GREEN_ROLE.parse()?, trust()?))))
+    aws.put_role(pods);
+    aws.put_role(Role::new(GREEN_ROLE.parse()?, trust()?));
+    Ok(())
 }
 
-fn pins(aws: &LocalAws, pod_role: &str) -> Result<StsWebPins, Failure> {
+fn role_arn(name: &str) -> String {
+    format!("arn:aws:iam::{ACCOUNT}:role/{name}")
+}
+
+fn pins(outbound_issuer: &str) -> Result<StsWebPins, Failure> {
     Ok(StsWebPins {
-        issuer: Issuer::loopback_http_for_tests(&aws.outbound_issuer())?,
+        issuer: Issuer::loopback_http_for_tests(outbound_issuer)?,
         audience: AUDIENCE.parse()?,
         account: ACCOUNT.parse::<AccountId>()?,
-        role: pod_role.parse::<PodRoleArn>()?,
+        role: role_arn(POD_ROLE).parse::<PodRoleArn>()?,
         cluster: CLUSTER.parse::<ClusterArn>()?,
         namespace: NAMESPACE.parse()?,
         service_account: SERVICE_ACCOUNT.parse()?,

@@ -2,10 +2,10 @@
 //! needs a principal of AWS (W63).
 
 use agentkeys_core::Timestamp;
-use agentkeys_core::jose::KeySet;
+use agentkeys_core::jose::{KeyId, KeySet};
 use serde::Serialize;
 
-use super::app::{App, Signing};
+use super::app::App;
 
 /// The state of each part.
 #[derive(Debug, Serialize)]
@@ -51,7 +51,9 @@ impl Readiness {
             Err(_) => Component::failing("the signing key does not sign"),
         };
         let jwks = match signature {
-            Ok(signature) => published(&signing, &signature),
+            Ok(signature) => {
+                published(signing.jwks.body(), signing.keys.oidc.active().public_jwk().kid(), &signature)
+            }
             Err(_) => Component::failing("there is no signature to check"),
         };
         let (clock, audit) = match app.clock.now() {
@@ -64,11 +66,10 @@ impl Readiness {
 }
 
 /// What is published verifies what is signed, as a stranger would find it.
-fn published(signing: &Signing, signature: &[u8; 64]) -> Component {
-    let Ok(set) = KeySet::parse(signing.jwks.body()) else {
+fn published(jwks: &[u8], kid: &KeyId, signature: &[u8; 64]) -> Component {
+    let Ok(set) = KeySet::parse(jwks) else {
         return Component::failing("the published key set cannot be read");
     };
-    let kid = signing.keys.oidc.active().public_jwk().kid();
     match set.by_kid(kid.as_str()) {
         Some(jwk) if jwk.key().verifies(PROBE, signature) => {
             Component::ready(format!("{} published", set.keys().len()))
@@ -87,3 +88,23 @@ fn audit(app: &App, now: Timestamp) -> Component {
 
 /// What is signed to see whether the key signs: no JWT's signing input begins like this.
 const PROBE: &[u8] = b"agentkeys readiness probe";
+
+#[cfg(test)]
+mod tests {
+    use agentkeys_core::{LocalSigner, SystemRandom, TokenSigner as _};
+    use serde_json::json;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn w63_a_broker_whose_keys_are_not_those_it_publishes_is_not_ready() {
+        let signer = || LocalSigner::generate(&SystemRandom::new()).unwrap().0;
+        let (ours, other) = (signer(), signer());
+        let set = |signer: &LocalSigner| json!({ "keys": [signer.public_jwk()] }).to_string();
+        let (kid, signature) = (ours.public_jwk().kid(), ours.sign(PROBE).await.unwrap());
+        assert!(published(set(&ours).as_bytes(), kid, &signature).ready);
+        assert!(!published(set(&other).as_bytes(), kid, &signature).ready);
+        assert!(!published(set(&ours).as_bytes(), kid, &other.sign(PROBE).await.unwrap()).ready);
+        assert!(!published(b"{}", kid, &signature).ready);
+    }
+}

@@ -50,3 +50,55 @@ impl AuditSink for WatchedAudit {
 
 /// How long one failure keeps the broker from being ready.
 const FAILED_FOR: Duration = Duration::from_secs(15);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use agentkeys_core::SystemRandom;
+    use agentkeys_core::testing::ManualClock;
+    use agentkeys_federation::{AuditCode, AuditId, Refusal};
+
+    use super::*;
+
+    /// Answers what it is told to.
+    #[derive(Debug)]
+    struct Told(Mutex<Option<AuditError>>);
+
+    #[async_trait]
+    impl AuditSink for Told {
+        async fn append(&self, _: &AuditEvent) -> Result<(), AuditError> {
+            self.0.lock().unwrap().clone().map_or(Ok(()), Err)
+        }
+    }
+
+    /// After this answer: whether it takes rows now, after a while, and when a row was taken again.
+    async fn after(error: AuditError) -> [bool; 3] {
+        let clock = ManualClock::new(Timestamp::from_unix(1_800_000_000));
+        let told = Arc::new(Told(Mutex::new(None)));
+        let watched = WatchedAudit::new(told.clone(), clock.clone(), Arc::new(Metrics::new().unwrap()));
+        let row = async || {
+            let id = AuditId::generate(&SystemRandom::new()).unwrap();
+            let code = AuditCode::new("denied").unwrap();
+            let _answer = watched.refusal(&Refusal::new(id, clock.now().unwrap(), code)).await;
+            watched.takes_rows(clock.now().unwrap())
+        };
+        assert!(row().await);
+        *told.0.lock().unwrap() = Some(error);
+        let now = row().await;
+        clock.advance(FAILED_FOR);
+        let later = watched.takes_rows(clock.now().unwrap());
+        *told.0.lock().unwrap() = None;
+        [now, later, row().await]
+    }
+
+    #[tokio::test]
+    async fn w63_a_broker_whose_audit_log_failed_just_now_is_not_ready() {
+        assert_eq!(after(AuditError::Full).await, [false, true, true]);
+    }
+
+    #[tokio::test]
+    async fn w63_a_broker_whose_audit_log_is_closed_is_not_ready() {
+        assert_eq!(after(AuditError::Closed).await, [false, false, false]);
+    }
+}

@@ -6,6 +6,7 @@
     reason = "clippy lets tests do so, and not the functions that they share"
 )]
 
+mod broker;
 mod doctor;
 mod expectations;
 mod guide;

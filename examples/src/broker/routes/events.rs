@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use agentkeys_core::{AgentId, Evidence};
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -16,10 +17,11 @@ use crate::broker::refused::Refused;
 /// An agent reads its own events, the operator everybody's. To an agent the others do not exist.
 pub(super) async fn events(
     State(app): State<Arc<App>>,
-    Path(agent): Path<String>,
+    agent: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
     let shown = input::bearer(&headers)?;
+    let Path(agent) = agent.map_err(|_| Refused::not_found())?;
     let named = AgentId::parse(&agent);
     let events = if is_operator(&app, &shown) {
         let named = named.map_err(|_| Refused::not_found())?;

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use agentkeys_core::{AttestedIdentity, Timestamp};
 use agentkeys_federation::DataClass;
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -23,11 +24,11 @@ pub(super) async fn data_token(
 
 pub(super) async fn token(
     app: State<Arc<App>>,
-    Path(class): Path<String>,
+    class: Class,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refused> {
-    mint_token(&app, &headers, body, named(&class)?).await
+    mint_token(&app, &headers, body, named(class)?).await
 }
 
 pub(super) async fn data_credentials(
@@ -40,11 +41,11 @@ pub(super) async fn data_credentials(
 
 pub(super) async fn credentials(
     app: State<Arc<App>>,
-    Path(class): Path<String>,
+    class: Class,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refused> {
-    mint_credentials(&app, &headers, body, named(&class)?).await
+    mint_credentials(&app, &headers, body, named(class)?).await
 }
 
 async fn mint_token(
@@ -90,7 +91,11 @@ async fn asking(app: &App, headers: &HeaderMap, body: Body) -> Result<AttestedId
     Ok(app.resume(input::text(&shown)).await?)
 }
 
-fn named(class: &str) -> Result<DataClass, Refused> {
+/// What stands in the path, in UTF-8 or not.
+type Class = Result<Path<String>, PathRejection>;
+
+fn named(class: Class) -> Result<DataClass, Refused> {
+    let Path(class) = class.map_err(|_| Refused::not_found())?;
     class.parse().map_err(|_| Refused::not_found())
 }
 
