@@ -5,7 +5,7 @@
 # appraises SVIDs. Exit status 0 only if all of it held. Without Go it says what it skipped; with CI=true that
 # is a failure.
 #
-# `spire.sh COMMAND …` runs that command beside this SPIRE instead, with SPIRE_AGENT_SOCKET in its environment.
+# `spire.sh COMMAND …` runs that command beside this SPIRE instead, with WORKLOAD_SOCKET in its environment.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 version=v1.15.3 # asks for Go 1.26.6 or later
@@ -118,7 +118,7 @@ until_well spire-agent api fetch jwt -audience agentkeys -socketPath "$work/agen
 
 echo "SPIRE $version: server and agent on 127.0.0.1, spiffe://example.org/agent/acme/violet for uid $(id -u)"
 if [ "$#" -gt 0 ]; then
-    SPIRE_AGENT_SOCKET="$work/agent.sock" "$@"
+    WORKLOAD_SOCKET="$work/agent.sock" "$@"
     exit
 fi
 "$built/quickstart" --spire "unix://$work/agent.sock" --json |

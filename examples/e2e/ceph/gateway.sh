@@ -115,9 +115,9 @@ CONF
     monmaptool --create --fsid "$fsid" --addv a "v1:127.0.0.1:$monitor" "$folder/monmap" >/dev/null
     ceph_ ceph-mon --mkfs -i a --monmap "$folder/monmap" >/dev/null 2>&1
     ceph_ ceph-mon -i a
-    ceph_ ceph osd new "$osd" >/dev/null 2>&1
+    # the monitor takes a while to know its own map
+    until_well ceph_ ceph osd new "$osd"
     ceph_ ceph-osd -i 0 --mkfs --osd-uuid "$osd" >/dev/null 2>&1
-    # the first start can come before the monitor knows its own map
     until_well ceph_ ceph-osd -i 0
     osd_is_up() { ceph_ ceph osd stat | grep -q '1 up'; }
     until_well osd_is_up
