@@ -332,6 +332,7 @@ if (Number(seconds) > 0) {
 console.log(`AWS SDK for JavaScript: ${calls} calls as they must be, with ${keys.size} sets of credentials`)
 JS
 
+export NODE_NO_WARNINGS=1
 export AGENTKEYS_BROKER="$BROKER_URL" AGENTKEYS_CLASS=memory ATTESTOR=aws-stsweb
 beside() {
     AGENTKEYS_EVIDENCE_FILE="$1" "$built/sidecar" exec -- "${@:2}"
