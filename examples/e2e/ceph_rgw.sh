@@ -3,14 +3,22 @@
 # the distribution's packages, on 127.0.0.1. Two agents prove themselves, get credentials for tokens of ours, and
 # try to list, read and write what is theirs, the other's and nobody's, in three forms of policy; and tokens that
 # must not be taken are refused. `spire.sh examples/e2e/ceph_rgw.sh` adds an agent whom a real SPIRE vouches for, and who
-# comes through the broker with a sidecar and boto3. Exit status 0 only if all of it held. Without apt-get and the gateway it says
-# what it skipped; with CI=true that is a failure. What is installed by name needs root.
+# comes through the broker with a sidecar and boto3. Exit status 0 only if all of it held. Without apt-get and the
+# gateway it says what it skipped; with CI=true that is a failure. It needs root, or sudo: for what it installs by name,
+# and to put a certificate authority of this test into the trust store and take it out again.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 work= gateway= broker= authority=
 
 cleanup() {
     status=$?
+    if [ -n "$authority" ]; then
+        # update-ca-certificates takes what is gone out of the bundle, and leaves the links to it
+        link=$(basename "$authority" .crt).pem
+        "${as_root[@]}" rm -f "$authority"
+        "${as_root[@]}" find /etc/ssl/certs -maxdepth 1 \( -name "$link" -o -lname "$link" \) -delete || true
+        "${as_root[@]}" update-ca-certificates >/dev/null 2>&1 || true
+    fi
     if [ "$status" != 0 ] && [ -e "$gateway/log" ]; then
         tail -n 20 "$gateway/log/client.rgw.log" >&2 || true
     fi
@@ -18,18 +26,14 @@ cleanup() {
         kill "$broker" 2>/dev/null || true
         wait "$broker" 2>/dev/null || true
     fi
-    [ -z "$gateway" ] || examples/e2e/ceph/gateway.sh stop "$gateway"
-    if [ -n "$authority" ]; then
-        "${as_root[@]}" rm -f "$authority"
-        "${as_root[@]}" update-ca-certificates >/dev/null 2>&1 || true
-    fi
+    [ -z "$gateway" ] || examples/e2e/ceph/gateway.sh stop "$gateway" || true
     [ -z "$work" ] || rm -rf "$work"
 }
 trap cleanup EXIT
 
 as_root=()
 [ "$(id -u)" = 0 ] || as_root=(sudo)
-for program in radosgw ceph-mon ceph-osd ceph; do
+for program in radosgw ceph-mon ceph-osd ceph curl openssl ss update-ca-certificates; do
     command -v "$program" >/dev/null && continue
     if ! command -v apt-get >/dev/null; then
         echo "skipped: the isolation proof on a Ceph Object Gateway (there is no apt-get to install it with)"
@@ -39,15 +43,22 @@ for program in radosgw ceph-mon ceph-osd ceph; do
     echo "installing the Ceph Object Gateway: about a minute, once"
     "${as_root[@]}" apt-get update -q >/dev/null
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends \
-        radosgw ceph-mon ceph-osd ceph-common >/dev/null
+        radosgw ceph-mon ceph-osd ceph-common ca-certificates curl iproute2 openssl >/dev/null
     break
 done
+if ! python3 -c 'import socket
+s = socket.socket()
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind(("127.0.0.1", 443))'; then
+    echo "an issuer has no port, so the broker must be able to listen on 127.0.0.1:443: run this as root, or set" \
+        "net.ipv4.ip_unprivileged_port_start, and let nobody else listen there"
+    exit 1
+fi
 cargo build -q -p agentkeys-examples --example broker --example ceph_rgw --example sidecar
 built="${CARGO_TARGET_DIR:-target}/debug/examples"
 
 # not below TMPDIR: a socket's path is at most 107 bytes
 work=$(mktemp -d /tmp/agentkeys-ceph.XXXXXX)
-chmod 711 "$work"
 
 # The broker's own issuer, over TLS under a certificate authority of this test, which the gateway finds where every
 # program does. An issuer that AWS registers has no port, so it is 443.
@@ -115,7 +126,7 @@ for _ in $(seq 100); do
 done
 curl -sf https://localhost/.well-known/jwks.json | grep -q '"x5c"'
 
-"$built/ceph_rgw" prove "$gateway/gateway.env" "$work/oidc-keypair.json" "$work/x5c.pem" https://localhost |
+"$built/ceph_rgw" prove "$gateway/gateway.env" "$work/oidc-keypair.json" https://localhost |
     tee "$work/proof"
 
 # SPIRE, broker, gateway: the agent's code is plain boto3, and knows nothing but the sidecar's endpoint. (The gateway's

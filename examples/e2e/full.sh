@@ -4,6 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 export CI=true
+./smoke.sh
 ./boto3.sh
 ./policies.sh
 ./guide.sh

@@ -30,7 +30,6 @@ use serde_json::{Value, json};
 
 use crate::agent::{Platform, attest, s3, timed};
 use crate::demo::{ACCOUNT, Demo, REGION, SUBJECTS, own_prefix, sdk_at};
-use crate::issuer::IssuerServer;
 use crate::spire::TRUST_DOMAIN;
 use crate::{Failure, Report};
 
@@ -41,24 +40,18 @@ mod refusals;
 pub use gateway::CephGateway;
 
 /// Puts a provider, roles, buckets and policies into the gateway, and tries with two agents what must work and
-/// what must not. `keys` publish a certificate of the first: the gateway reads nothing else. Without an
-/// `issuer` that publishes them, one is served on loopback.
+/// what must not. The `issuer` publishes the `keys`, and a certificate of the first: the gateway reads nothing else.
 ///
 /// # Errors
 /// Where a step that must succeed fails; a check that does not hold is part of the report instead.
 pub async fn prove_on_ceph(
     gateway: &CephGateway,
     keys: KeyRing<Oidc>,
-    issuer: Option<Issuer>,
+    issuer: Issuer,
 ) -> Result<Report, Failure> {
     let mut report = Report::new("the Ceph Object Gateway", LEAST_CHECKS);
     // who vouches for the agents is the quickstart's little world; its STS and S3 are not asked for anything else
     let demo = Demo::start().await?;
-    let served = match &issuer {
-        Some(_) => None,
-        None => Some(IssuerServer::start(&keys).await?),
-    };
-    let issuer = issuer.or_else(|| Some(served.as_ref()?.issuer().clone())).ok_or("an issuer")?;
     let mut agents = Vec::new();
     for name in ["blue", "red"] {
         agents.push((name, attest(&demo, &Platform::Pod, name, &mut report).await?));
