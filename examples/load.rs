@@ -110,7 +110,7 @@ async fn measured(aws: &LoadAws, broker: &Server, raw: &Server, memory: Duration
     say(&format!("resident {least} to {most} KiB over {memory:?}: ± {:.1} %", spread * 100.0));
 
     let held = [ratio >= RATIO, tail < TAIL, spread <= FLAT];
-    say(&format!("load: ratio {}, tail {}, memory {}", held[0], held[1], held[2]));
+    say(&format!("load: ratio, tail, memory: {held:?}"));
     Ok(held.into_iter().all(|held| held))
 }
 
@@ -213,7 +213,7 @@ impl Sessions {
         let head = "POST /v1/attest HTTP/1.1\r\nhost: load\r\ncontent-type: application/json\r\n";
         let request = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
         let answer: Value = serde_json::from_slice(&connection.ask(request.as_bytes()).await?)?;
-        let session = answer["session"].as_str().ok_or("no session")?;
+        let session = answer.get("session").and_then(Value::as_str).ok_or("no session")?;
         let mint = format!(
             "POST /v1/mint-oidc-jwt HTTP/1.1\r\nhost: load\r\nauthorization: Bearer {session}\r\ncontent-length: 0\r\n\r\n"
         );

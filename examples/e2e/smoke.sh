@@ -86,15 +86,42 @@ echo "== 4 an authorised call"
 curl -sS --fail-with-body -X POST -H "@$work/session" "$BROKER_URL/v1/mint-aws-creds/memory" >"$work/credentials" ||
     missing "the credentials"
 # the list of a prefix, signed as any SDK signs it
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 list() {
-    python3 - "$work/credentials" >"$work/curl" <<'PY'
-import json, sys
-credentials = json.load(open(sys.argv[1]))
-print('user = "%s:%s"' % (credentials["access_key_id"], credentials["secret_access_key"]))
-print('header = "x-amz-security-token: %s"' % credentials["session_token"])
+    python3 - "$work/credentials" "$1" >"$work/listed" <<'PY'
+import datetime, hashlib, hmac, json, os, sys, urllib.error, urllib.parse, urllib.request
+
+credentials, prefix = json.load(open(sys.argv[1])), sys.argv[2]
+endpoint, region = os.environ["AWS_ENDPOINT_URL"], os.environ["AWS_REGION"]
+path = "/" + os.environ["MEMORY_BUCKET"]
+query = "list-type=2&prefix=" + urllib.parse.quote(prefix, safe="")
+date = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+empty = hashlib.sha256(b"").hexdigest()
+headers = {
+    "host": urllib.parse.urlsplit(endpoint).netloc,
+    "x-amz-content-sha256": empty,
+    "x-amz-date": date,
+    "x-amz-security-token": credentials["session_token"],
+}
+names = ";".join(sorted(headers))
+canonical = "".join("%s:%s\n" % (name, headers[name]) for name in sorted(headers))
+request = "\n".join(["GET", path, query, canonical, names, empty])
+scope = "/".join([date[:8], region, "s3", "aws4_request"])
+to_sign = "\n".join(["AWS4-HMAC-SHA256", date, scope, hashlib.sha256(request.encode()).hexdigest()])
+key = ("AWS4" + credentials["secret_access_key"]).encode()
+for part in scope.split("/"):
+    key = hmac.new(key, part.encode(), hashlib.sha256).digest()
+signature = hmac.new(key, to_sign.encode(), hashlib.sha256).hexdigest()
+headers["authorization"] = "AWS4-HMAC-SHA256 Credential=%s/%s, SignedHeaders=%s, Signature=%s" % (
+    credentials["access_key_id"], scope, names, signature)
+asked = urllib.request.Request(endpoint + path + "?" + query, headers=headers)
+try:
+    with urllib.request.urlopen(asked, timeout=20) as answer:
+        print(answer.status, answer.read().decode())
+except urllib.error.HTTPError as refused:
+    print(refused.code, refused.read().decode())
 PY
-    curl -sS -K "$work/curl" --aws-sigv4 "aws:amz:$AWS_REGION:s3" -o "$work/listed" -w '%{http_code}' \
-        "$AWS_ENDPOINT_URL/$MEMORY_BUCKET?list-type=2&prefix=${1//\//%2F}"
+    cut -d' ' -f1 "$work/listed" | head -1
 }
 status=$(list "$BLUE_MEMORY_PREFIX")
 [ "$status" = 200 ] && grep -q "${BLUE_MEMORY_PREFIX}note.txt" "$work/listed" || missing "the own prefix: $status"

@@ -39,7 +39,7 @@ pub enum Command {
 
 /// What the keys of a file sign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "there are two purposes")]
+#[non_exhaustive]
 pub enum KeyPurpose {
     /// Tokens for clouds.
     Oidc,
@@ -49,7 +49,7 @@ pub enum KeyPurpose {
 
 /// A step of a rotation: each is safe to take when the one before has lasted long enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "a rotation has three steps")]
+#[non_exhaustive]
 pub enum Step {
     /// Publishes a next key.
     Stage,

@@ -154,7 +154,7 @@ mod tests {
         let of = |values: &[&'static str]| {
             let mut headers = HeaderMap::new();
             for value in values {
-                headers.append(AUTHORIZATION, HeaderValue::from_static(value));
+                headers.append(AUTHORIZATION, HeaderValue::from_bytes(value.as_bytes()).unwrap());
             }
             bearer(&headers).map(|shown| text(&shown).to_owned()).map_err(|refused| refused.reason)
         };

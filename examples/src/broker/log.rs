@@ -6,6 +6,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// How much is logged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum LogLevel {
     /// Every request.
     #[default]

@@ -8,6 +8,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use prometheus::IntGauge;
 use serde::Serialize;
 
 use super::app::App;
@@ -72,10 +73,8 @@ async fn watched(
     let method = request.method().clone();
     let response = match app.requests.try_acquire() {
         Ok(_permit) => {
-            app.metrics.in_flight.inc();
-            let response = next.run(request).await;
-            app.metrics.in_flight.dec();
-            response
+            let _counted = Counted::new(&app.metrics.in_flight);
+            next.run(request).await
         }
         Err(_) => Refused::overloaded().into_response(),
     };
@@ -93,6 +92,22 @@ async fn watched(
         None => tracing::info!(target: "broker", method, route, status, micros, "answered"),
     }
     response
+}
+
+/// Counted until dropped, also where the client is gone before its answer.
+struct Counted(IntGauge);
+
+impl Counted {
+    fn new(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 /// An answer that no cache may keep: tokens, sessions, credentials, and what happened.

@@ -4,7 +4,7 @@ const README: &str = include_str!("../../../README.md");
 
 #[test]
 fn the_readme_is_short_and_its_commands_are_what_ci_runs() {
-    assert!(README.lines().count() < 120);
+    assert!(README.lines().count() < 125);
     let ci = include_str!("../../../.ci/run");
     for command in ["cargo run -p agentkeys-examples --example quickstart", "cargo test"] {
         assert!(README.contains(&format!("```sh\n{command}\n```")), "{command}");

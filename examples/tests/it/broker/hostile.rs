@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use agentkeys_attest::aws_stsweb::StsWebSource;
 use agentkeys_core::EvidenceSource as _;
+use agentkeys_federation::PodRole;
+use agentkeys_local_aws::Role;
+use agentkeys_local_aws::policy::{IdentityPolicy, TrustPolicy};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
@@ -21,6 +24,9 @@ struct Case {
     status: u16,
     reason: &'static str,
 }
+
+/// Closed without an answer.
+const CLOSED: u16 = 0;
 
 /// What must never come back.
 const MARK: &str = "MARKED-2f9c1b7e";
@@ -84,19 +90,19 @@ fn no_http(cases: &mut Cases) {
     cases.raw("no HTTP at all", format!("{MARK}\r\n\r\n"), 400, "");
     cases.raw("a TLS hello", b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03".repeat(8), 400, "");
     cases.raw("HTTP/0.9", "GET /\r\n\r\n", 400, "");
-    cases.raw("HTTP/2 without TLS", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, "");
+    cases.raw("HTTP/2 without TLS", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", CLOSED, "");
     cases.raw("another version", "GET /healthz HTTP/3.0\r\n\r\n", 400, "");
     cases.head("a header without a colon", "GET /healthz", "broken\r\n", 400, "");
     cases.head("a header with a NUL", "GET /healthz", "x-a: a\0b\r\n", 400, "");
     cases.head("a header's name with a space", "GET /healthz", "x a: b\r\n", 400, "");
     cases.head("a folded header", "GET /healthz", "x-a: b\r\n c\r\n", 400, "");
-    cases.head("a header of 40 KiB", "GET /healthz", &format!("x-a: {}\r\n", "a".repeat(40_000)), 431, "");
+    cases.head("a header of 200 KiB", "GET /healthz", &format!("x-a: {}\r\n", "a".repeat(200_000)), 431, "");
     let many = (0..200).fold(String::new(), |mut all, number| {
         write!(all, "x-{number}: a\r\n").unwrap();
         all
     });
     cases.head("200 headers", "GET /healthz", &many, 431, "");
-    cases.head("a path of 40 KiB", &format!("GET /{}", "a".repeat(40_000)), "", 431, "");
+    cases.head("a path of 200 KiB", &format!("GET /{}", "a".repeat(200_000)), "", 431, "");
     cases.head("two lengths", "POST /v1/attest", "content-length: 1\r\ncontent-length: 2\r\n", 400, "");
     cases.head("a length below zero", "POST /v1/attest", "content-length: -1\r\n", 400, "");
     cases.head("a length that is none", "POST /v1/attest", "content-length: 1e3\r\n", 400, "");
@@ -158,7 +164,7 @@ fn bodies(cases: &mut Cases) {
         "content-type: application/x-www-form-urlencoded\r\n",
         &large,
         413,
-        "body_large",
+        "invalid_request",
     );
     cases.body(
         "10 MiB to mint",
@@ -251,7 +257,7 @@ async fn identities(world: &World, cases: &mut Cases) {
         ("latin-1", "authorization: Bearer \u{e9}\r\n".to_owned(), "authorization_malformed"),
         ("20 KB", format!("authorization: Bearer {}\r\n", "a".repeat(20_000)), "token_malformed"),
         ("a word", format!("authorization: Bearer {MARK}\r\n"), "token_malformed"),
-        ("a token for a cloud", format!("authorization: Bearer {token}\r\n"), "token_key_unknown"),
+        ("a token for a cloud", format!("authorization: Bearer {token}\r\n"), "token_type"),
         ("evidence", format!("authorization: Bearer {evidence}\r\n"), "token_algorithm"),
     ] {
         cases.body(&format!("mint with {name}"), "/v1/mint-aws-creds", &headers, "", 401, reason);
@@ -285,6 +291,13 @@ async fn identities(world: &World, cases: &mut Cases) {
 
 /// A pod's token that is signed by the same STS, for somebody else.
 async fn elsewhere_evidence(world: &World) -> String {
+    // a role that is not kept to one audience, as its own policy keeps it
+    let trust = PodRole::new("agentkeys".parse().unwrap()).unwrap().trust_policy().to_string();
+    let mut role = Role::new("agents".parse().unwrap(), TrustPolicy::parse(&trust).unwrap());
+    let any = json!({ "Effect": "Allow", "Action": "sts:GetWebIdentityToken", "Resource": "*" });
+    let any = json!({ "Version": "2012-10-17", "Statement": [any] }).to_string();
+    role.policies.push(IdentityPolicy::parse(&any).unwrap());
+    world.demo.aws().put_role(role);
     let sdk = world.demo.pod("blue").unwrap();
     let source = StsWebSource::new(&sdk, &"us-east-1".parse().unwrap(), "other.example".parse().unwrap());
     String::from_utf8(source.fetch().await.unwrap().expose().to_vec()).unwrap()
@@ -298,7 +311,7 @@ fn forms(cases: &mut Cases) {
         ("latin-1", "grant_type=%e9".to_owned()),
         ("1000 parameters", (0..1000).map(|number| format!("p{number}=1&")).collect()),
     ] {
-        cases.form(name, &body, 400, "form_malformed");
+        cases.form(name, &body, 400, "invalid_request");
     }
     cases.form("no grant", &format!("x={MARK}"), 400, "invalid_request");
     cases.form("a grant that is not known", &format!("grant_type={MARK}"), 400, "unsupported_grant_type");
@@ -334,10 +347,9 @@ async fn w60_every_hostile_request_has_its_answer_and_nothing_of_it_comes_back()
         let got = answer.as_ref().map_or(0, |answer| answer.status);
         let body: Value =
             answer.as_ref().and_then(|answer| serde_json::from_str(&answer.body).ok()).unwrap_or_default();
+        // the token endpoint names an error as its RFC has it
         let named = if body["reason"].is_null() { &body["error"] } else { &body["reason"] };
-        // the token endpoint says less than the others, as its RFC has it
-        let fits = named.as_str().unwrap_or_default() == *reason
-            || (name.as_str() != "" && body.get("error_description").is_some());
+        let fits = named.as_str().unwrap_or_default() == *reason;
         if got != *status || !fits {
             wrong.push(format!("{name}: {status} {reason}, and it was {got} {body} {text:.200}"));
         }
@@ -387,7 +399,7 @@ async fn who_sends_slowly_is_cut_off_and_keeps_nobody_waiting() {
             let mut stream = TcpStream::connect(public).await.unwrap();
             stream.write_all(beginning.as_bytes()).await.unwrap();
             // a byte now and then keeps nothing open
-            let dribble = tokio::time::timeout(Duration::from_secs(40), read_to_end(&mut stream)).await;
+            let dribble = tokio::time::timeout(Duration::from_secs(20), read_to_end(&mut stream)).await;
             let answer = dribble.unwrap_or_else(|_| panic!("{name}: it is still open"));
             let text = String::from_utf8(answer).unwrap();
             assert!(text.starts_with(expected), "{name}: {text}");

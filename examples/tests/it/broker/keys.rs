@@ -151,7 +151,7 @@ async fn l8_a_configured_broker_asks_for_challenges() {
     let running = start(&folder.0, &format!("{before}{attestor}[[tenants]]{tenants}")).await.unwrap();
     assert_eq!(ask(running.public(), "POST", "/v1/attest/challenge", &[], b"").await.status, 200);
     let keys = aws_credential_types::Credentials::new(
-        "ASIAEXAMPLE",
+        "ASIAIOSFODNN7EXAMPLE",
         "secret",
         Some("token".to_owned()),
         None,

@@ -11,6 +11,9 @@ const ASSERTION: (&str, &str) =
     ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
 const CLIENT: (&str, &str) = ("grant_type", "client_credentials");
 
+/// Status, error, and the parameters that they answer.
+type Row<'a> = (u16, &'a str, Vec<(&'a str, &'a str)>);
+
 async fn token(world: &World, parameters: &[(&str, &str)]) -> Answer {
     let pairs: Vec<_> = parameters.iter().map(|(name, value)| format!("{name}={}", escaped(value))).collect();
     world.post("/token", &[FORM], &pairs.join("&")).await
@@ -95,7 +98,7 @@ async fn r88_every_error_of_the_token_endpoint_is_of_its_rfc() {
         of_session.iter().copied().chain(more.iter().copied()).collect()
     };
     let assertion = [CLIENT, ASSERTION];
-    let table: Vec<(u16, &str, Vec<(&str, &str)>)> = vec![
+    let table: Vec<Row<'_>> = vec![
         (400, "invalid_request", vec![]),
         (400, "invalid_request", vec![("grant_type", "")]),
         (400, "unsupported_grant_type", vec![("grant_type", "authorization_code")]),
