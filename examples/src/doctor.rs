@@ -116,7 +116,7 @@ impl Doctor {
             }
             Err(reason) => {
                 let said = serde_json::from_slice::<Value>(&answer.body).ok();
-                let said = said.as_ref().and_then(|said| said["issuer"].as_str());
+                let said = said.as_ref().and_then(|said| said.get("issuer")?.as_str());
                 let found = match said.filter(|said| *said != self.issuer.as_str()) {
                     Some(said) => format!("{reason}: {}", shown(said)),
                     None => reason.to_owned(),

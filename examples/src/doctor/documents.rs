@@ -7,7 +7,7 @@ use super::{Check, shown};
 /// A document of AWS's: the parameters of a provider, or a policy of any kind.
 pub(super) fn check(name: &str, text: &str, issuer: &Issuer, top: Option<&Thumbprint>) -> Vec<Check> {
     let document: Value = serde_json::from_str(text).unwrap_or_default();
-    if document["Url"].is_string() {
+    if document.get("Url").is_some_and(Value::is_string) {
         return vec![provider(name, &document, issuer, top)];
     }
     let findings = lint(text);
@@ -33,14 +33,14 @@ fn strangers(name: &str, document: &Value, issuer: &Issuer) -> Vec<Check> {
     let own = issuer.without_scheme();
     let mend = format!("name the provider …:oidc-provider/{own} and the keys {own}:aud and {own}:sub");
     let mut strange = Vec::new();
-    for statement in one_or_many(&document["Statement"]) {
-        for provider in one_or_many(&statement["Principal"]["Federated"]) {
+    for statement in one_or_many(document.get("Statement")) {
+        for provider in one_or_many(statement.pointer("/Principal/Federated")) {
             let provider = provider.as_str().unwrap_or_default();
             if provider.split_once(":oidc-provider/").is_some_and(|(_, host)| host != own) {
                 strange.push(format!("{name}: it trusts the provider {}", shown(provider)));
             }
         }
-        let operators = statement["Condition"].as_object().into_iter().flatten();
+        let operators = statement.get("Condition").and_then(Value::as_object).into_iter().flatten();
         for key in operators.filter_map(|(_, tests)| tests.as_object()).flat_map(|tests| tests.keys()) {
             let host = key.strip_suffix(":aud").or_else(|| key.strip_suffix(":sub"));
             if host.is_some_and(|host| host != own && !GLOBAL.contains(&host)) {
@@ -54,14 +54,14 @@ fn strangers(name: &str, document: &Value, issuer: &Issuer) -> Vec<Check> {
 /// `CreateOpenIDConnectProvider`'s parameters, or what `GetOpenIDConnectProvider` says.
 fn provider(name: &str, document: &Value, issuer: &Issuer, top: Option<&Thumbprint>) -> Check {
     const NAME: &str = "provider";
-    let url = document["Url"].as_str().unwrap_or_default();
+    let url = document.get("Url").and_then(Value::as_str).unwrap_or_default();
     // IAM gives the URL back without its scheme
     if url != issuer.as_str() && url != issuer.without_scheme() {
         let mend = format!("make a provider for {issuer}: a provider's URL cannot be changed");
         return Check::wrong(NAME, format!("{name}: its URL is {}", shown(url)), mend);
     }
     let list = |member: &str| -> Vec<&str> {
-        one_or_many(&document[member]).into_iter().filter_map(Value::as_str).collect()
+        one_or_many(document.get(member)).into_iter().filter_map(Value::as_str).collect()
     };
     if list("ClientIDList") != [AUDIENCE] {
         let found = format!("{name}: its client ids are not {AUDIENCE} alone");
@@ -86,11 +86,11 @@ fn provider(name: &str, document: &Value, issuer: &Issuer, top: Option<&Thumbpri
     }
 }
 
-fn one_or_many(value: &Value) -> Vec<&Value> {
+fn one_or_many(value: Option<&Value>) -> Vec<&Value> {
     match value {
-        Value::Null => Vec::new(),
-        Value::Array(many) => many.iter().collect(),
-        one => vec![one],
+        None => Vec::new(),
+        Some(Value::Array(many)) => many.iter().collect(),
+        Some(one) => vec![one],
     }
 }
 

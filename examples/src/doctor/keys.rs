@@ -10,7 +10,7 @@ pub(super) const MAX_BYTES: usize = MAX_KEY_SET_BYTES;
 /// What AWS makes of a key set: at most 100 keys of each type, each with a `kid` of its own, for signatures.
 pub(super) fn check(body: &[u8]) -> Check {
     let set: Value = serde_json::from_slice(body).unwrap_or_default();
-    let Some(keys) = set["keys"].as_array() else {
+    let Some(keys) = set.get("keys").and_then(Value::as_array) else {
         return wrong("it is no JWK set", "publish {\"keys\":[…]}");
     };
     if keys.is_empty() {

@@ -468,7 +468,7 @@ async fn the_program_says_it_in_lines_and_in_json_and_by_its_status() {
     let date = httpdate::fmt_http_date(SystemClock::new().now().unwrap().to_system_time().unwrap());
     let own: Answers = Box::new(move |path| {
         let (issuer, headers) =
-            (told.lock().unwrap().clone(), format!("{JSON}").replace("Fri, 15 Jan 2027 08:00:00 GMT", &date));
+            (told.lock().unwrap().clone(), JSON.replace("Fri, 15 Jan 2027 08:00:00 GMT", &date));
         let body = if path.ends_with("jwks.json") {
             jwks()
         } else {

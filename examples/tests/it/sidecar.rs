@@ -32,10 +32,11 @@ impl Clock for VirtualClock {
 }
 
 type Answer = Result<(u16, Value), HttpError>;
+type Answering = Box<dyn FnMut(&str) -> Answer + Send>;
 
 /// Answers as it is told, path by path, and keeps what was asked.
 pub(crate) struct Script {
-    answer: Mutex<Box<dyn FnMut(&str) -> Answer + Send>>,
+    answer: Mutex<Answering>,
     asked: Mutex<Vec<HttpRequest>>,
     takes: Duration,
 }
@@ -359,7 +360,10 @@ async fn l29_w60_nothing_of_an_answer_that_is_none_is_kept_or_shown() {
     for answer in
         [json!({ "session": "", "expiration": 1 }), json!({ "session": "a b", "expiration": 1 }), json!({})]
     {
-        let script = Script::new(move |_| Ok((200, answer.clone())));
+        let script = Script::new(move |path| match path {
+            "/v1/attest" => Ok((200, answer.clone())),
+            _ => credentials(NOW + 900),
+        });
         let keeper = keeper(&script, ManualClock::new(Timestamp::from_unix(NOW)));
         assert_eq!(code(keeper.obtain_once().await), "broker_malformed");
     }
