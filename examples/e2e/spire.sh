@@ -4,6 +4,8 @@
 # `examples/spire.rs` goes from evidence to credentials, and rotates and revokes the JWT authority while it
 # appraises SVIDs. Exit status 0 only if all of it held. Without Go it says what it skipped; with CI=true that
 # is a failure.
+#
+# `spire.sh COMMAND …` runs that command beside this SPIRE instead, with WORKLOAD_SOCKET in its environment.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 version=v1.15.3 # asks for Go 1.26.6 or later
@@ -58,7 +60,7 @@ until_well() {
 }
 
 { [ -x "$tools/spire-server" ] && [ -x "$tools/spire-agent" ]; } || install_spire
-cargo build -q -p agentkeys-examples --example spire --example quickstart
+[ "$#" -gt 0 ] || cargo build -q -p agentkeys-examples --example spire --example quickstart
 built="${CARGO_TARGET_DIR:-target}/debug/examples"
 
 # not below TMPDIR: a socket's path is at most 107 bytes
@@ -115,6 +117,10 @@ until_well spire-agent healthcheck -socketPath "$work/agent.sock"
 until_well spire-agent api fetch jwt -audience agentkeys -socketPath "$work/agent.sock"
 
 echo "SPIRE $version: server and agent on 127.0.0.1, spiffe://example.org/agent/acme/violet for uid $(id -u)"
+if [ "$#" -gt 0 ]; then
+    WORKLOAD_SOCKET="$work/agent.sock" "$@"
+    exit
+fi
 "$built/quickstart" --spire "unix://$work/agent.sock" --json |
     python3 -c 'import json, sys; r = json.load(sys.stdin); assert r["checks"] == r["held"] >= 200, r["checks"]
 assert sum(cell["agent"] == "violet" for cell in r["matrix"]) == 36

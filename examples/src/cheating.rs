@@ -186,13 +186,13 @@ async fn misused_tokens(demo: &Demo, red: &Agent, report: &mut Report) -> Result
 }
 
 /// A minter with a key of its own and no scruples.
-fn rogue(issuer: Issuer) -> Result<Minter, Failure> {
+pub(crate) fn rogue(issuer: Issuer) -> Result<Minter, Failure> {
     let (signer, _) = LocalSigner::generate(&SystemRandom::new())?;
     Ok(Minter::new(issuer, KeyRing::new(Arc::new(signer))))
 }
 
 /// The token with one character of its payload changed to another of the same alphabet.
-fn tampered(token: &str) -> String {
+pub(crate) fn tampered(token: &str) -> String {
     let at = token.find('.').map_or(0, |dot| dot + 10);
     let change = |(index, c)| match (index == at, c) {
         (true, 'A') => 'B',
@@ -251,4 +251,4 @@ async fn assume(demo: &Demo, token: &str, role: &RoleArn) -> Option<String> {
 /// The evidence is good, and for what it was before: red. What the caller wrote into it was not read.
 const UNREAD: &str = "request_tags_unread";
 
-const ROLES_CLAIM: &str = "https://aws.amazon.com/roles";
+pub(crate) const ROLES_CLAIM: &str = "https://aws.amazon.com/roles";

@@ -147,7 +147,7 @@ fn words(agent: &str, role: DataClass) -> String {
 }
 
 /// `allowed`, `denied`, or what else went wrong: only S3's own AccessDenied is a denial (R70).
-fn outcome<T, E: ProvideErrorMetadata>(result: Result<T, SdkError<E, HttpResponse>>) -> String {
+pub(crate) fn outcome<T, E: ProvideErrorMetadata>(result: Result<T, SdkError<E, HttpResponse>>) -> String {
     match result {
         Ok(_) => "allowed".to_owned(),
         Err(SdkError::ServiceError(error))

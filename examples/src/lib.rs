@@ -10,6 +10,7 @@
 
 mod agent;
 pub mod broker;
+mod ceph;
 mod cheating;
 mod demo;
 mod deployment;
@@ -30,6 +31,7 @@ use agent::Platform;
 pub use agent::{Agent, Credentials};
 use agentkeys_attest::spire::WorkloadSocket;
 use agentkeys_federation::{AuditValue, verify_chain};
+pub use ceph::{CephGateway, prove_on_ceph, spire_prefix_on_ceph};
 pub use demo::{CLASSES, Demo, next, own_prefix};
 pub use deployment::{BucketDocuments, Deployment, Documents, ProviderDocuments, RoleDocuments};
 pub use expectations::{Asker, Document, Expectation, Keys};
@@ -82,3 +84,8 @@ const SPIRE_AGENT: &str = "violet";
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// So are the guide's.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/embed.md")]
+struct Guide;

@@ -4,9 +4,15 @@ use std::time::Duration;
 use serde::Serialize;
 
 /// Everything that was seen, and how much of it was as it must be.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Serialize)]
 #[non_exhaustive]
 pub struct Report {
+    /// Of what.
+    #[serde(skip)]
+    name: &'static str,
+    /// Fewer checks than these prove nothing.
+    #[serde(skip)]
+    least: usize,
     /// What each step saw, in order.
     pub steps: Vec<Step>,
     /// Who could do what where.
@@ -63,11 +69,22 @@ pub struct Refusal {
     pub code: String,
 }
 
+impl Default for Report {
+    fn default() -> Self {
+        Self::new("quickstart", LEAST_CHECKS)
+    }
+}
+
 impl Report {
+    pub(crate) fn new(name: &'static str, least: usize) -> Self {
+        let (steps, matrix, refusals) = (Vec::new(), Vec::new(), Vec::new());
+        Self { name, least, steps, matrix, refusals, checks: 0, held: 0 }
+    }
+
     /// Whether every check held, and there were as many as there must be.
     #[must_use]
     pub fn holds(&self) -> bool {
-        self.checks == self.held && self.checks >= LEAST_CHECKS
+        self.checks == self.held && self.checks >= self.least
     }
 
     /// The report for a person.
@@ -120,7 +137,7 @@ impl Report {
     /// The last line.
     #[must_use]
     pub fn summary(&self) -> String {
-        format!("quickstart: {} checks, {} held", self.checks, self.held)
+        format!("{}: {} checks, {} held", self.name, self.checks, self.held)
     }
 
     pub(crate) fn check(&mut self, held: bool) {

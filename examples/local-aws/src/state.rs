@@ -7,6 +7,7 @@ mod bucket;
 mod file;
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -36,6 +37,10 @@ pub struct State {
     /// to try policies that deny requests without TLS.
     #[serde(default)]
     pub secure_transport: bool,
+    /// The longest session that a role gets whatever it asks for, in seconds, so that a test sees credentials
+    /// end. AWS gives none below 900.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_seconds: Option<NonZeroU32>,
     /// The organization, if the account is in one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub organization: Option<Organization>,
@@ -307,6 +312,7 @@ impl State {
             account,
             region,
             secure_transport: false,
+            session_seconds: None,
             organization: None,
             outbound_federation: OutboundFederation::default(),
             oidc_providers: Vec::new(),

@@ -1,6 +1,7 @@
 //! The account at run time: what the state file said, and what happened since.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use aws_lc_rs::digest;
@@ -29,6 +30,7 @@ pub(crate) struct World {
     pub(crate) account: AccountId,
     pub(crate) region: Region,
     pub(crate) secure_transport: bool,
+    pub(crate) session_seconds: Option<NonZeroU32>,
     pub(crate) organization: Option<Organization>,
     issuer_uuid: Uuid,
     keys: OnceLock<IssuerKeys>,
@@ -74,6 +76,7 @@ impl World {
             account: state.account,
             region: state.region,
             secure_transport: state.secure_transport,
+            session_seconds: state.session_seconds,
             organization: state.organization,
             issuer_uuid: state.outbound_federation.issuer_uuid.unwrap_or_else(Uuid::new_v4),
             keys: OnceLock::new(),
@@ -173,6 +176,7 @@ impl World {
             account: self.account.clone(),
             region: self.region.clone(),
             secure_transport: self.secure_transport,
+            session_seconds: self.session_seconds,
             organization: self.organization.clone(),
             outbound_federation: OutboundFederation {
                 enabled: holdings.outbound_enabled,

@@ -1,4 +1,5 @@
 use std::fs;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ pub enum Command {
     /// Names every line that is wrong.
     Check(Option<PathBuf>),
     /// Runs with nothing configured, in a folder of its own.
-    Demo(Option<PathBuf>),
+    Demo(Option<PathBuf>, Option<NonZeroU32>),
     /// Makes a key file.
     Keygen(KeyPurpose, PathBuf),
     /// Prints the deployment's documents.
@@ -66,8 +67,9 @@ impl Command {
     pub fn parse(arguments: &[&str]) -> Result<Self, Failure> {
         let config = |file: &str| Some(PathBuf::from(file));
         Ok(match arguments {
-            [] | ["demo"] => Self::Demo(None),
-            ["demo", folder] => Self::Demo(config(folder)),
+            [] | ["demo"] => Self::Demo(None, None),
+            ["demo", folder] => Self::Demo(config(folder), None),
+            ["demo", folder, "--sessions", seconds] => Self::Demo(config(folder), Some(seconds.parse()?)),
             ["serve"] => Self::Serve(None),
             ["serve", "--config", file] => Self::Serve(config(file)),
             ["check"] => Self::Check(None),
@@ -94,7 +96,7 @@ impl Command {
                 Ok(true)
             }
             Self::Check(file) => check(file.as_deref(), say),
-            Self::Demo(folder) => demo(folder, say).await,
+            Self::Demo(folder, seconds) => demo(folder, seconds, say).await,
             Self::Keygen(KeyPurpose::Oidc, file) => keygen::<Oidc>(&file, say),
             Self::Keygen(KeyPurpose::Session, file) => keygen::<Session>(&file, say),
             Self::Policies(file) => policies(&file, say),
@@ -238,12 +240,16 @@ async fn serve(file: Option<&Path>, say: impl Fn(&str)) -> Result<bool, Failure>
     Ok(true)
 }
 
-async fn demo(folder: Option<PathBuf>, say: impl Fn(&str)) -> Result<bool, Failure> {
+async fn demo(
+    folder: Option<PathBuf>,
+    seconds: Option<NonZeroU32>,
+    say: impl Fn(&str),
+) -> Result<bool, Failure> {
     log_to_stderr(LogLevel::Info);
     let ours = folder.is_none();
     let folder = folder
         .unwrap_or_else(|| std::env::temp_dir().join(format!("agentkeys-broker-{}", std::process::id())));
-    let demo = BrokerDemo::start(&folder).await?;
+    let demo = BrokerDemo::with_sessions_of(seconds, &folder).await?;
     say(&demo.environment().await?);
     for line in demo.hints() {
         say(&line);
@@ -281,7 +287,7 @@ async fn until_stopped(
     }
 }
 
-const USAGE: &str = "usage: broker [demo [FOLDER]] | serve [--config FILE] | check [--config FILE]\n\
+const USAGE: &str = "usage: broker [demo [FOLDER [--sessions SECONDS]]] | serve [--config FILE] | check [--config FILE]\n\
     \u{20}      | policies --config FILE | keygen oidc|session FILE\n\
     \u{20}      | rotate stage|promote|prune oidc|session FILE | audit FILE";
 

@@ -1,5 +1,6 @@
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::Write as _;
+use std::num::NonZeroU32;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -57,8 +58,18 @@ impl BrokerDemo {
     /// # Errors
     /// Where a port, randomness or a file cannot be had.
     pub async fn start(folder: &Path) -> Result<Self, Failure> {
+        Self::with_sessions_of(None, folder).await
+    }
+
+    /// The same, whose credentials end after so many seconds, so that a renewal can be watched.
+    ///
+    /// # Errors
+    /// As before.
+    pub async fn with_sessions_of(seconds: Option<NonZeroU32>, folder: &Path) -> Result<Self, Failure> {
         make(folder)?;
-        let aws = LocalAws::start(State::new(ACCOUNT.parse()?, REGION.parse()?)).await?;
+        let mut state = State::new(ACCOUNT.parse()?, REGION.parse()?);
+        state.session_seconds = seconds;
+        let aws = LocalAws::start(state).await?;
         let (public, operator) = (bind(LOOPBACK.parse()?).await?, bind(LOOPBACK.parse()?).await?);
         let issuer = Issuer::loopback_http_for_tests(&format!("http://{}", public.local_addr()?))?;
         let names = stack_names()?;
@@ -211,19 +222,16 @@ impl BrokerDemo {
 
     /// What to do with it.
     #[must_use]
-    pub fn hints(&self) -> [String; 4] {
-        let (broker, folder) = (self.running.public(), self.folder.display());
-        let evidence = self.evidence_file("blue");
+    pub fn hints(&self) -> [String; 6] {
+        let folder = self.folder.display();
         [
             format!("# in another terminal: . {folder}/broker.env"),
             "# agent blue beside a sidecar, with its credentials of the class memory:".to_owned(),
-            format!(
-                "AGENTKEYS_BROKER=http://{broker} AGENTKEYS_CLASS=memory ATTESTOR={AWS_STSWEB} \\\n    \
-                 AGENTKEYS_EVIDENCE_FILE={} \\\n    \
-                 cargo run -p agentkeys-examples --example sidecar -- exec \\\n    \
-                 aws s3 ls s3://$MEMORY_BUCKET/$BLUE_MEMORY_PREFIX",
-                evidence.display()
-            ),
+            "export AGENTKEYS_BROKER=$BROKER_URL AGENTKEYS_CLASS=memory".to_owned(),
+            format!("export ATTESTOR={AWS_STSWEB} AGENTKEYS_EVIDENCE_FILE=$BLUE_EVIDENCE_FILE"),
+            "cargo run -p agentkeys-examples --example sidecar -- exec \\\n    \
+             aws s3 ls s3://$MEMORY_BUCKET/$BLUE_MEMORY_PREFIX"
+                .to_owned(),
             "# the same with $RED_MEMORY_PREFIX is AccessDenied".to_owned(),
         ]
     }

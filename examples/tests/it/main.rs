@@ -9,6 +9,7 @@
 mod broker;
 mod doctor;
 mod expectations;
+mod guide;
 mod import_rows;
 mod layers;
 mod policies;

@@ -254,6 +254,29 @@ fn r54_a_role_of_the_older_scope_asks_for_the_wallet() {
     }
 }
 
+#[test]
+fn r48_w65_w68_every_part_of_a_trust_policy_that_a_class_pins_decides() {
+    let trust = WebIdentityTrust::new(provider(), "aws-stsweb/root//*".parse().unwrap());
+    let document = serde_json::to_value(trust.pinned_by_class(DataClass::Vault).document()).unwrap();
+    let class = "aws:RequestTag/agentkeys_data_class";
+    let token: Vec<_> = but(&TOKEN, TOKEN[2].0, None).into_iter().chain([(class, "vault")]).collect();
+    let is =
+        |what, key, value| case(what, federated(PROVIDER), WEB_IDENTITY, "", &but(&token, key, value), false);
+    let cases = [
+        case("a good token", federated(PROVIDER), WEB_IDENTITY, "", &token, true),
+        case("its tags", federated(PROVIDER), TAG_SESSION, "", &token, true),
+        is("no class", class, None),
+        is("another class", class, Some("memory")),
+        is("no tag", OMNI_REQUESTED, None),
+        is("an empty tag", OMNI_REQUESTED, Some("")),
+        is("another audience", TOKEN[0].0, Some("reports.example.org")),
+        is("another agent", TOKEN[1].0, Some("aws-stsweb/root2//blue")),
+        case("the test stack's provider", federated(TEST_PROVIDER), WEB_IDENTITY, "", &token, false),
+        case("another action", federated(PROVIDER), "sts:AssumeRole", "", &token, false),
+    ];
+    decides(Place::Trust, &document, 7, &cases);
+}
+
 /// The two forms of a source identity's condition, both as the trust of a token.
 #[test]
 fn r104_r105_w76_a_source_identity_is_asked_for_or_refused() {
@@ -382,6 +405,28 @@ fn r53_r56_r58_r59_w66_every_part_of_a_buckets_and_a_roles_policy_decides() {
             decides(Place::Resource, &document, 13, &cases);
         }
     }
+}
+
+#[test]
+fn r53_r56_w66_each_of_several_actors_has_what_is_his() {
+    let (class, bucket, third) = (DataClass::Memory, "agentkeys-memory", "3".repeat(64));
+    let access = ClassAccess::new(class, bucket.parse().unwrap(), ROLE.parse().unwrap())
+        .for_one_actor(OMNI.parse().unwrap())
+        .or_actor(third.parse().unwrap());
+    let of = |id| access_cases(|| role(ROLE), bucket, OMNI_TAG, id, class.prefix());
+    let across = |tag, of: &str| {
+        let object = format!("arn:aws:s3:::{bucket}/bots/{of}/memory/n");
+        case("the other's object", role(ROLE), "s3:GetObject", &object, &[(OMNI_TAG, tag)], false)
+    };
+    let mut cases: Vec<_> = of(OMNI).into_iter().chain(of(&third)).collect();
+    cases.extend([across(OMNI, &third), across(&third, OMNI)]);
+    let document = serde_json::to_value(access.role_policy()).unwrap();
+    decides(Place::Identity, &document, 22, &cases);
+    let document = serde_json::to_value(access.bucket_policy()).unwrap();
+    let strangers = |id| access_cases(|| role(CALLER), bucket, OMNI_TAG, id, class.prefix());
+    let all = strangers(OMNI).into_iter().chain(strangers(&third));
+    cases.extend(all.map(|case| Case { what: "another class's role", allowed: false, ..case }));
+    decides(Place::Resource, &document, 26, &cases);
 }
 
 #[test]

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::iter;
 use std::str::FromStr;
 
 use super::document::{PolicyDocument, PolicyError, Principal, Statement};
@@ -18,6 +19,7 @@ pub struct ClassAccess {
     bucket: BucketName,
     role: RoleArn,
     scope: Scope,
+    others: Vec<ActorOmni>,
 }
 
 /// Whose objects.
@@ -33,7 +35,7 @@ impl ClassAccess {
     /// `bots/<actor>/<class>/…`.
     #[must_use]
     pub const fn new(class: DataClass, bucket: BucketName, role: RoleArn) -> Self {
-        Self { class, bucket, role, scope: Scope::Actor }
+        Self { class, bucket, role, scope: Scope::Actor, others: Vec::new() }
     }
 
     /// Scoped by the older [`TAG_USER_WALLET`]: `<wallet>/…` (R54).
@@ -45,9 +47,18 @@ impl ClassAccess {
 
     /// For one actor, without a policy variable: for servers that cannot read one in `Resource` and have no
     /// `Null`, such as the Ceph Object Gateway. The session's tag must be this actor's.
+    /// <https://docs.ceph.com/en/latest/radosgw/session-tags/>
     #[must_use]
     pub fn for_one_actor(mut self, actor: ActorOmni) -> Self {
         self.scope = Scope::OneActor(actor);
+        self
+    }
+
+    /// And for this one: each actor has two statements of its own. AWS takes 10,240 characters of a role's
+    /// policies and 20 KiB of a bucket's, room for about a dozen actors and two dozen.
+    #[must_use]
+    pub fn or_actor(mut self, actor: ActorOmni) -> Self {
+        self.others.push(actor);
         self
     }
 
@@ -55,46 +66,56 @@ impl ClassAccess {
     #[must_use]
     pub fn bucket_policy(&self) -> PolicyDocument {
         let role = || Principal::Aws(self.role.to_string());
-        PolicyDocument::new(self.statements().map(|statement| statement.to(role())).into())
+        PolicyDocument::new(self.statements().map(|statement| statement.to(role())).collect())
     }
 
     /// The role's own policy, which says the same once more. A broader grant beside it would undo both: the
     /// grants of all policies add up (R60).
     #[must_use]
     pub fn role_policy(&self) -> PolicyDocument {
-        PolicyDocument::new(self.statements().into())
+        PolicyDocument::new(self.statements().collect())
     }
 
-    fn statements(&self) -> [Statement; 2] {
-        let (class, own) = (self.class, self.own_prefix());
+    fn statements(&self) -> impl Iterator<Item = Statement> {
+        let others = self.others.iter().cloned().map(Scope::OneActor);
+        // the name of a statement stands once in a document
+        let numbered = (2_u32..).map(|number| number.to_string());
+        let names = iter::once(String::new()).chain(numbered);
+        let scopes = iter::once(self.scope.clone()).chain(others);
+        scopes.zip(names).flat_map(|(scope, name)| self.statements_of(&scope, &name))
+    }
+
+    fn statements_of(&self, scope: &Scope, name: &str) -> [Statement; 2] {
+        let (class, own) = (self.class, scope.own_prefix(self.class));
         let bucket = format!("arn:{}:s3:::{}", self.role.partition(), self.bucket);
-        let list = Statement::allow(format!("{class:?}List"), ["s3:ListBucket"]).on(bucket.clone()).when(
-            "StringLike",
-            "s3:prefix",
-            [own.as_str()],
-        );
+        let list = Statement::allow(format!("{class:?}List{name}"), ["s3:ListBucket"])
+            .on(bucket.clone())
+            .when("StringLike", "s3:prefix", [own.as_str()]);
         let actions = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"];
-        let objects = Statement::allow(format!("{class:?}Objects"), actions).on(format!("{bucket}/{own}"));
-        [self.tagged(list), self.tagged(objects)]
+        let objects =
+            Statement::allow(format!("{class:?}Objects{name}"), actions).on(format!("{bucket}/{own}"));
+        [scope.tagged(list), scope.tagged(objects)]
     }
+}
 
+impl Scope {
     /// An untagged session's variable has no value, but nobody needs to rely on it (R56).
     fn tagged(&self, statement: Statement) -> Statement {
-        match &self.scope {
-            Scope::Actor => statement.when("Null", principal_tag(TAG_ACTOR_OMNI), ["false"]),
-            Scope::LegacyWallet => statement.when("Null", principal_tag(TAG_USER_WALLET), ["false"]),
-            Scope::OneActor(actor) => {
+        match self {
+            Self::Actor => statement.when("Null", principal_tag(TAG_ACTOR_OMNI), ["false"]),
+            Self::LegacyWallet => statement.when("Null", principal_tag(TAG_USER_WALLET), ["false"]),
+            Self::OneActor(actor) => {
                 statement.when("StringEquals", principal_tag(TAG_ACTOR_OMNI), [actor.as_str()])
             }
         }
     }
 
-    fn own_prefix(&self) -> String {
-        let class = self.class.prefix();
-        match &self.scope {
-            Scope::Actor => format!("bots/${{{}}}/{class}/*", principal_tag(TAG_ACTOR_OMNI)),
-            Scope::LegacyWallet => format!("${{{}}}/*", principal_tag(TAG_USER_WALLET)),
-            Scope::OneActor(actor) => format!("bots/{actor}/{class}/*"),
+    fn own_prefix(&self, class: DataClass) -> String {
+        let class = class.prefix();
+        match self {
+            Self::Actor => format!("bots/${{{}}}/{class}/*", principal_tag(TAG_ACTOR_OMNI)),
+            Self::LegacyWallet => format!("${{{}}}/*", principal_tag(TAG_USER_WALLET)),
+            Self::OneActor(actor) => format!("bots/{actor}/{class}/*"),
         }
     }
 }

@@ -6,7 +6,8 @@ use agentkeys_core::Subject;
 use super::document::{PolicyDocument, PolicyError, Principal, Statement};
 use super::provider::OidcProvider;
 use crate::aws::source_identity::SourceIdentityPattern;
-use crate::aws::tags::{TAG_ACTOR_OMNI, TAG_USER_WALLET};
+use crate::aws::tags::{TAG_ACTOR_OMNI, TAG_DATA_CLASS, TAG_USER_WALLET};
+use crate::data_class::DataClass;
 
 /// The trust policy of a class's role: who may become it with a token (R48, R50, W65).
 ///
@@ -19,6 +20,7 @@ pub struct WebIdentityTrust {
     provider: OidcProvider,
     subjects: Vec<SubjectPattern>,
     tag: &'static str,
+    class: Option<DataClass>,
     source_identity: Option<SourceIdentityPattern>,
 }
 
@@ -26,7 +28,7 @@ impl WebIdentityTrust {
     /// Trust in this provider's tokens about these subjects.
     #[must_use]
     pub fn new(provider: OidcProvider, subject: SubjectPattern) -> Self {
-        Self { provider, subjects: vec![subject], tag: TAG_ACTOR_OMNI, source_identity: None }
+        Self { provider, subjects: vec![subject], tag: TAG_ACTOR_OMNI, class: None, source_identity: None }
     }
 
     /// Or about these.
@@ -43,6 +45,15 @@ impl WebIdentityTrust {
         self
     }
 
+    /// For servers that do not read which role a token names and have no `Null`, such as the Ceph Object
+    /// Gateway: the token must carry this class in [`TAG_DATA_CLASS`] instead. One role of the account has
+    /// the class, and no other.
+    #[must_use]
+    pub const fn pinned_by_class(mut self, class: DataClass) -> Self {
+        self.class = Some(class);
+        self
+    }
+
     /// With a source identity, which then every token must carry, and which must be one of these (R105).
     #[must_use]
     pub fn with_source_identity(mut self, pattern: SourceIdentityPattern) -> Self {
@@ -56,14 +67,21 @@ impl WebIdentityTrust {
         let mut subjects: Vec<_> = self.subjects.iter().map(SubjectPattern::as_str).collect();
         subjects.sort_unstable();
         subjects.dedup();
-        // without TagSession a tagged token is refused, and without the Null test an untagged one taken
+        // without TagSession a tagged token is refused, and without a test of the tag an untagged one taken
         let statement =
             Statement::allow("AgentsOfThisIssuer", ["sts:AssumeRoleWithWebIdentity", "sts:TagSession"])
                 .to(Principal::Federated(self.provider.arn()))
                 .when("StringEquals", self.provider.key("aud"), [self.provider.client_id()])
-                .when("StringLike", self.provider.key("sub"), subjects)
-                .when("Bool", ROLE_PIN, ["true"])
-                .when("Null", format!("aws:RequestTag/{}", self.tag), ["false"]);
+                .when("StringLike", self.provider.key("sub"), subjects);
+        let tag = |key: &str| format!("aws:RequestTag/{key}");
+        let statement = match self.class {
+            None => statement.when("Bool", ROLE_PIN, ["true"]).when("Null", tag(self.tag), ["false"]),
+            Some(class) => statement.when("StringEquals", tag(TAG_DATA_CLASS), [class.as_str()]).when(
+                "StringLike",
+                tag(self.tag),
+                ["?*"],
+            ),
+        };
         PolicyDocument::new(vec![match &self.source_identity {
             Some(pattern) => with_source_identity(statement, pattern),
             None => statement,

@@ -57,7 +57,7 @@ pub(super) fn assume_role(world: &World, caller: &Caller, params: &Params) -> Re
         }
     }
 
-    let duration = wanted.duration(&role)?;
+    let duration = wanted.duration(world, &role)?;
     let packed_size = wanted.packed_size(&tags, &transitive)?;
     let session = RoleSession {
         role: role.name.clone(),

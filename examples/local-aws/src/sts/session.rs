@@ -1,6 +1,7 @@
 //! What `AssumeRole` and `AssumeRoleWithWebIdentity` have in common: the parameters and the session they start.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 
 use crate::credentials::RoleSession;
 use crate::form::Params;
@@ -73,15 +74,16 @@ impl SessionParams {
         Ok(Self { role_arn, name, seconds, policy: parsed, policy_bytes: policy.map_or(0, str::len) })
     }
 
-    /// The length of the session, within what the role allows.
-    pub(super) fn duration(&self, role: &Role) -> Result<time::Duration, StsError> {
+    /// The length of the session, within what the role and this server allow.
+    pub(super) fn duration(&self, world: &World, role: &Role) -> Result<time::Duration, StsError> {
         let seconds = self.seconds.unwrap_or(DEFAULT_DURATION);
         if seconds > role.max_session_duration.seconds() {
             return Err(StsError::Validation(
                 "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.".to_owned(),
             ));
         }
-        Ok(time::Duration::seconds(seconds.into()))
+        let most = world.session_seconds.map_or(u32::MAX, NonZeroU32::get);
+        Ok(time::Duration::seconds(seconds.min(most).into()))
     }
 
     /// What the session takes of the packed limit, in percent; `None` if it has neither policy nor tags.

@@ -69,7 +69,7 @@ pub(super) async fn assume_role_with_web_identity(
         }
     }
 
-    let duration = wanted.duration(&role)?;
+    let duration = wanted.duration(world, &role)?;
     let packed_size = wanted.packed_size(&identity.tags, &identity.transitive)?;
     let session = RoleSession {
         role: role.name.clone(),

@@ -209,6 +209,19 @@ async fn the_record_says_who_acted_and_under_which_source_identity() {
 }
 
 #[tokio::test]
+async fn a_server_may_give_shorter_sessions_than_were_asked_for() {
+    let aws = start(json!({"session_seconds": 90})).await;
+    put(&aws, "target", trust(root(), json!(ALL), json!({})));
+    let session = assume(&aws, ADMIN, &[("DurationSeconds", "3600")]).await;
+    aws.clock().advance(Duration::from_secs(80));
+    sts(&aws, key_of(&session)).get_caller_identity().send().await.unwrap();
+    aws.clock().advance(Duration::from_secs(11));
+    assume(&aws, key_of(&session), &[]).await.refused(403, "ExpiredToken");
+    // what is not a session of a role is as long as it was
+    assume(&aws, (&pod_session(&aws, &[])).into(), &[]).await.element("AccessKeyId");
+}
+
+#[tokio::test]
 async fn transitive_tags_stay_and_cannot_be_overridden() {
     let aws = open().await;
     let pod = pod_session(&aws, &[("kubernetes-namespace", "payments")]);

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# The long forms of the end-to-end scripts, for a release: everything that `.ci/run` does in short, and longer. The
+# last line of each says what it did. A skip is a failure.
+set -euo pipefail
+cd "$(dirname "$0")"
+export CI=true
+./smoke.sh
+./boto3.sh
+./policies.sh
+./guide.sh
+./spire.sh
+./spire.sh ./examples/e2e/ceph_rgw.sh
+# credentials of the sidecar that end nine times over
+CLIENTS_SECONDS=900 ./clients.sh
