@@ -11,7 +11,9 @@
 //!   with issuer and audience. Both with a key that was parsed beforehand, without looking it up.
 //!
 //! `es256`, `es384` and `eddsa` are with the keys' tables, `es256_base`, `es384_base` and `eddsa_base` without,
-//! as a verifier is where nobody asks for tables. `es256_2threads` is two threads that share one verifier, `raw_2threads` the same with the bare signature check, `oversize` a token of 4 MiB that is refused.
+//! as a verifier is where nobody asks for tables. `es256_2threads` is two threads that share one verifier with a
+//! table, `es256_base_2threads` one without, `raw_2threads` the same with the bare signature check, `oversize` a
+//! token of 4 MiB that is refused.
 
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -140,13 +142,14 @@ fn case(name: &'static str, ours: Ours, theirs: Algorithm, issuer: &FakeIssuer) 
     compare(name, plan, candidates)
 }
 
-fn two_threads(issuer: &FakeIssuer) -> Outcome {
+fn two_threads(name: &'static str, issuer: &FakeIssuer) -> Outcome {
     let plan = Plan { items: 4096, slice: 1024, rounds: 31 };
     let clock = SystemClock::new();
     let now = clock.now().unwrap().as_unix();
     let tokens: Vec<String> = (0..plan.items).map(|at| issuer.sign(Ours::Es256, &claims(now, at))).collect();
-    let verifier = our_verifier_with_table(issuer, Ours::Es256);
-    scale("es256_2threads", plan, |at| {
+    let base = name.contains("_base");
+    let verifier = if base { our_verifier(issuer) } else { our_verifier_with_table(issuer, Ours::Es256) };
+    scale(name, plan, |at| {
         let now = clock.now().unwrap();
         black_box(verifier.verify_with_known_keys::<Private>(&tokens[at], now).unwrap());
     })
@@ -208,8 +211,11 @@ fn main() {
         let issuer = Arc::clone(&issuer);
         all.push(Box::new(move || case(name, ours, theirs, &issuer)));
     }
-    let (shared, bare, last) = (Arc::clone(&issuer), Arc::clone(&issuer), issuer);
-    all.push(Box::new(move || two_threads(&shared)));
+    for name in ["es256_2threads", "es256_base_2threads"] {
+        let issuer = Arc::clone(&issuer);
+        all.push(Box::new(move || two_threads(name, &issuer)));
+    }
+    let (bare, last) = (Arc::clone(&issuer), issuer);
     all.push(Box::new(move || raw_two_threads(&bare)));
     all.push(Box::new(move || oversize(&last)));
     run("verify", all);

@@ -11,7 +11,7 @@ const GROUPS: [(&str, &str, &str); 6] = [
     ("verify", "es256", "verify ES256, with tables"),
     ("verify", "es384", "verify ES384, with tables"),
     ("verify", "rs256", "verify RS256"),
-    ("verify", "eddsa", "verify EdDSA"),
+    ("verify", "eddsa", "verify EdDSA, with tables"),
     ("token_cache", "hit", "verify ES256, token remembered"),
     ("mint", "es256", "mint ES256"),
 ];
