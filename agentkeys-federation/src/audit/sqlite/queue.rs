@@ -112,7 +112,8 @@ impl Queue {
     /// Those who were answered together come back together: as long as there are fewer than `last`, more are
     /// waited for, a moment at a time.
     pub(super) fn arrivals(&self, last: usize, idle: impl FnOnce()) -> Option<Arrivals<'_>> {
-        let mut here = self.soon();
+        // whoever is alone does something else before the next
+        let mut here = self.soon(if last > 1 { MOMENT } else { Duration::ZERO });
         if here.is_empty() {
             idle();
             let mut state = self.state();
@@ -129,12 +130,12 @@ impl Queue {
         Some(Arrivals { queue: self, here: here.into_iter(), taken: 0, last })
     }
 
-    /// What comes within a moment. It is waited for awake: to fall asleep and be woken takes as long.
+    /// What comes in so short a time. It is waited for awake: to fall asleep and be woken takes as long.
     #[expect(clippy::disallowed_methods, reason = "not the time of day")]
-    fn soon(&self) -> Vec<Append> {
+    fn soon(&self, patience: Duration) -> Vec<Append> {
         let begun = Instant::now();
         loop {
-            let late = begun.elapsed() >= MOMENT;
+            let late = begun.elapsed() >= patience;
             let mut state = self.state();
             if late || state.end.is_some() || !state.waiting.is_empty() {
                 return mem::take(&mut state.waiting);
@@ -171,7 +172,7 @@ impl Iterator for Arrivals<'_> {
     fn next(&mut self) -> Option<Append> {
         loop {
             if self.here.len() == 0 && self.taken < self.last.min(MAX_BATCH) {
-                self.here = self.queue.soon().into_iter();
+                self.here = self.queue.soon(MOMENT).into_iter();
             }
             let append = self.here.next()?;
             // whoever stopped waiting was told that it is not durable
@@ -186,8 +187,8 @@ impl Iterator for Arrivals<'_> {
 /// So many rows, and what came with them, end a transaction.
 const MAX_BATCH: usize = 256;
 
-/// A fraction of what a disk needs for an `fsync`.
-const MOMENT: Duration = Duration::from_micros(50);
+/// About as long as a good disk needs for an `fsync`.
+const MOMENT: Duration = Duration::from_micros(200);
 
 #[cfg(test)]
 mod tests {
