@@ -43,8 +43,9 @@ impl ChainHead {
 
 impl fmt::Display for ChainHead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{HEAD_PREFIX}{} ", self.count)?;
-        self.hash.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        let digit = |half: u8| char::from_digit(half.into(), 16).unwrap_or_default();
+        let digits = self.hash.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]);
+        write!(f, "{HEAD_PREFIX}{} {}", self.count, digits.collect::<String>())
     }
 }
 

@@ -37,7 +37,7 @@ use store::Store;
 /// that no second process writes; the database may be read by anybody who may read the file. Both files are
 /// the owner's alone (mode 0600).
 ///
-/// That an id has one row of each kind is kept for the last 65,536 ids that had an intent and for as many that
+/// That an id has one row of each kind is kept for the last 16,384 ids that had an intent and for as many that
 /// had a refusal; an outcome whose intent lies further back is [`AuditError::NoIntent`], and its credentials
 /// stay here. Ids are 128 random bits: one that comes again later is the host's own mistake.
 ///
@@ -173,7 +173,7 @@ pub const MAX_QUEUE: usize = 1024;
 
 /// So many ids are known to be used, the last ones, so many to have been refused, and there may be so many
 /// mints under way.
-const MAX_IDS: usize = 65_536;
+const MAX_IDS: usize = 16_384;
 
 /// How long an event may wait for the disk.
 pub const APPEND_TIMEOUT: Duration = Duration::from_secs(5);
