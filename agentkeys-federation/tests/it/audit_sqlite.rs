@@ -351,18 +351,6 @@ async fn the_view_has_a_column_for_each_value() {
 }
 
 #[tokio::test]
-async fn w56_a_row_that_was_taken_back_may_come_again() {
-    let folder = Folder::new("taken-back");
-    let (audit, intent) = (SqliteAudit::create(folder.log()).unwrap(), Mints::new(7).intent());
-    folder.sql(&format!("INSERT INTO audit_rows VALUES (1, {FORGED})"));
-    assert!(matches!(audit.intent(&intent).await, Err(AuditError::Storage(_))));
-    folder.sql("DELETE FROM audit_rows");
-    let _receipt = audit.intent(&intent).await.unwrap();
-    let head = audit.close().await.unwrap();
-    assert_eq!((head.count(), SqliteAudit::verify(folder.log(), &head).unwrap()), (1, head));
-}
-
-#[tokio::test]
 async fn w56_ids_are_known_after_a_restart() {
     let folder = Folder::new("restart");
     let (audit, mint) = (SqliteAudit::create(folder.log()).unwrap(), Mints::new(7));

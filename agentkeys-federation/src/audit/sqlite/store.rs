@@ -274,3 +274,46 @@ fn view() -> String {
         columns.join(", ")
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use agentkeys_core::Timestamp;
+    use agentkeys_core::testing::SeededRandom;
+
+    use super::*;
+    use crate::audit::sqlite::queue::{Append, Queue};
+    use crate::audit::{AuditCode, AuditEvent, AuditId, Refusal};
+
+    #[test]
+    fn w56_rows_that_were_taken_back_may_come_again() {
+        let folder = std::env::temp_dir().join(format!("agentkeys-store-{}", std::process::id()));
+        std::fs::create_dir(&folder).unwrap();
+        let path = folder.join("audit.db");
+        let mut store = Store::create(&path, HeadFile::create(&folder.join("head")).unwrap()).unwrap();
+        let (random, queue) = (SeededRandom::new(7), Queue::new(9));
+        let refusals: [Refusal; 2] = std::array::from_fn(|_| {
+            let id = AuditId::generate(&*random).unwrap();
+            Refusal::new(id, Timestamp::from_unix(1), AuditCode::new("denied").unwrap())
+        });
+        let mut write = || {
+            let answered = refusals.each_ref().map(|refusal| {
+                let (append, answered) = Append::new(&AuditEvent::Refusal(refusal));
+                queue.push(append).unwrap();
+                answered
+            });
+            let answers = store.write(queue.arrivals(1, || ()).unwrap());
+            drop(answered);
+            answers.into_iter().map(|(_, answer)| answer).collect::<Vec<_>>()
+        };
+        // the first row of the transaction has a place, the second has none
+        let rude = Connection::open(&path).unwrap();
+        rude.execute_batch("INSERT INTO audit_rows VALUES (2, '', x'')").unwrap();
+        assert!(matches!(write()[..], [Err(AuditError::Storage(_)), Err(AuditError::Storage(_))]));
+        rude.execute_batch("DELETE FROM audit_rows").unwrap();
+        assert!(matches!(write()[..], [Ok(()), Ok(())]));
+        assert!(matches!(write()[..], [Err(AuditError::Doubled), Err(AuditError::Doubled)]));
+        assert_eq!(store.head().count(), 2);
+        drop((rude, store));
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+}
