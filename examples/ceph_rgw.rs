@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::{env, fs, io};
 
 use agentkeys_core::KeyRing;
-use agentkeys_examples::{CephGateway, Failure, prove_on_ceph, spire_prefix_on_ceph};
+use agentkeys_examples::{CephGateway, Failure, prove_on_ceph, spire_prefix_on_ceph, told};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -19,7 +19,7 @@ async fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            let _closed = writeln!(io::stderr(), "ceph_rgw: {}", told(&*error));
+            let _closed = writeln!(io::stderr(), "ceph_rgw: {}", told(&error));
             ExitCode::from(2)
         }
     }
@@ -39,15 +39,4 @@ async fn begin(arguments: Vec<String>) -> Result<bool, Failure> {
         }
         _ => Err("usage: ceph_rgw prove GATEWAY-FILE KEY-FILE ISSUER".into()),
     }
-}
-
-/// An error and what is behind it.
-fn told(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
-    text
 }

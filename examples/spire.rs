@@ -13,14 +13,14 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use agentkeys_examples::{Failure, SpireDemo, SpireServer};
+use agentkeys_examples::{Failure, SpireDemo, SpireServer, told};
 
 #[tokio::main]
 async fn main() -> ExitCode {
     match begin(std::env::args().skip(1).collect()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _closed = writeln!(std::io::stderr(), "spire: {}", told(&*error));
+            let _closed = writeln!(std::io::stderr(), "spire: {}", told(&error));
             ExitCode::FAILURE
         }
     }
@@ -43,15 +43,4 @@ async fn begin(arguments: Vec<String>) -> Result<(), Failure> {
         demo.rotate(&server, say).await?;
     }
     Ok(())
-}
-
-/// An error and what is behind it.
-fn told(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
-    text
 }

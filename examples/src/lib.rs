@@ -43,6 +43,18 @@ pub use stack::RunningStack;
 /// What anything here may end with: shown to a person and nothing else.
 pub type Failure = Box<dyn Error + Send + Sync>;
 
+/// A failure and what is behind it.
+#[must_use]
+pub fn told(failure: &Failure) -> String {
+    let mut text = failure.to_string();
+    let mut next = failure.source();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
+}
+
 /// Runs everything the quickstart shows; with SPIRE as well, where the socket of its agent is given.
 ///
 /// # Errors

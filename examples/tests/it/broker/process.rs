@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use agentkeys_federation::{ChainHead, SqliteAudit};
@@ -56,17 +57,13 @@ impl Process {
     }
 
     /// All that it logs, once it has ended.
-    fn log(&mut self) -> Arc<Mutex<String>> {
+    fn log(&mut self) -> JoinHandle<String> {
         let mut stderr = self.child.stderr.take().unwrap();
-        let log = Arc::new(Mutex::new(String::new()));
-        let kept = Arc::clone(&log);
         std::thread::spawn(move || {
-            let mut piece = [0; 4096];
-            while let Ok(read @ 1..) = stderr.read(&mut piece) {
-                kept.lock().unwrap().push_str(&String::from_utf8_lossy(&piece[..read]));
-            }
-        });
-        log
+            let mut log = Vec::new();
+            stderr.read_to_end(&mut log).unwrap();
+            String::from_utf8_lossy(&log).into_owned()
+        })
     }
 
     async fn post(&self, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
@@ -168,8 +165,7 @@ async fn l29_no_secret_of_the_whole_flow_is_in_logs_output_events_metrics_or_err
     process.signal("-TERM");
     assert!(process.child.wait().unwrap().success());
     // the thread that reads it ends with the process
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    let log = log.lock().unwrap().clone();
+    let log = log.join().unwrap();
     assert!(
         log.lines().count() > 50 && log.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()),
         "{log}"
