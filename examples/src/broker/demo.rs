@@ -9,6 +9,7 @@ use std::time::Duration;
 use agentkeys_attest::aws::{AccountId, ClusterArn, RoleArn as PodRoleArn, StsEndpoint};
 use agentkeys_attest::aws_sts::{AwsStsAttestor, AwsStsPins, AwsStsSource, StsRole};
 use agentkeys_attest::aws_stsweb::{AWS_STSWEB, StsWebAttestor, StsWebPins, StsWebSource};
+use agentkeys_core::jose::KeyTables;
 use agentkeys_core::{
     AttestedIdentity, Attestors, Clock as _, Evidence, EvidenceSource as _, HttpClient, HttpSettings, Issuer,
     KeyRing, Purpose, Random as _, ReqwestClient, RotationTimes, SystemClock, SystemRandom, TrustStore,
@@ -78,7 +79,9 @@ impl BrokerDemo {
         let deployment = Deployment::new(names.clone(), provider, subjects, CLASSES.to_vec())?;
         install(&aws, &issuer, &serde_json::to_value(deployment.documents()?)?)?;
         put_roles(&aws)?;
-        let (app, audit, attestors) = app(folder, issuer, &names, aws.endpoint(), &aws.outbound_issuer())?;
+        let outbound = aws.outbound_issuer();
+        let (app, audit, attestors) =
+            app(folder, issuer, &names, aws.endpoint(), &outbound, KeyTables::off())?;
         let running = Running::listen(app, audit, None, public, operator)?;
         let demo = Self { folder: folder.to_owned(), aws, attestors, names, running };
         demo.renew().await?;
@@ -257,6 +260,7 @@ fn app(
     names: &StackNames,
     endpoint: &str,
     outbound_issuer: &str,
+    key_tables: KeyTables,
 ) -> Result<(App, Arc<SqliteAudit>, Attestors), Failure> {
     // everything is plain HTTP on loopback, so no certificate authority is trusted at all
     let http: Arc<dyn HttpClient> = Arc::new(ReqwestClient::new(HttpSettings::new(TrustStore::nobody()))?);
@@ -282,6 +286,7 @@ fn app(
             session: open_keys(&folder.join("session-keypair.json"))?,
         },
         times: RotationTimes::new(MAX_AGE),
+        key_tables,
         attestors: attestors.clone(),
         assertions: Some(AWS_STSWEB),
         challenges: Some(challenges),

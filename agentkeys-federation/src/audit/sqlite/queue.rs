@@ -44,8 +44,8 @@ pub(super) struct Queue {
 #[derive(Debug, Default)]
 struct State {
     waiting: Vec<Append>,
-    /// The writer sleeps until there is something.
-    asleep: bool,
+    /// The writer sleeps until so many wait.
+    asleep: Option<usize>,
     end: Option<End>,
 }
 
@@ -72,9 +72,12 @@ impl Queue {
             return Err(AuditError::Full);
         }
         state.waiting.push(append);
-        let asleep = mem::take(&mut state.asleep);
+        let wakes = state.asleep.is_some_and(|enough| state.waiting.len() >= enough);
+        if wakes {
+            state.asleep = None;
+        }
         drop(state);
-        if asleep {
+        if wakes {
             self.awake.notify_one();
         }
         Ok(())
@@ -109,11 +112,16 @@ impl Queue {
 
     /// What comes next, as soon as there is something; none when nothing will come any more.
     ///
-    /// Those who were answered together come back together: as long as there are fewer than `last`, more are
-    /// waited for, a moment at a time.
-    pub(super) fn arrivals(&self, last: usize, idle: impl FnOnce()) -> Option<Arrivals<'_>> {
+    /// Those who were answered together come back together, and those who came meanwhile are here: as long as
+    /// there are fewer than both were, more are waited for; no longer than the last ones took, so that no row
+    /// is twice as late for it, and [`PATIENCE`] at most.
+    #[expect(clippy::disallowed_methods, reason = "not the time of day")]
+    pub(super) fn arrivals(&self, last: &Last, idle: impl FnOnce()) -> Option<Arrivals<'_>> {
+        let wanted = last.rows.saturating_add(self.state().waiting.len()).min(MAX_BATCH);
         // whoever is alone does something else before the next
-        let mut here = self.soon(if last > 1 { MOMENT } else { Duration::ZERO });
+        let patience = if last.rows > 1 { last.took.min(PATIENCE) } else { Duration::ZERO };
+        let until = Instant::now() + patience;
+        let mut here = self.soon(until, wanted);
         if here.is_empty() {
             idle();
             let mut state = self.state();
@@ -121,33 +129,60 @@ impl Queue {
                 if state.end.is_some() {
                     return None;
                 }
-                state.asleep = true;
+                state.asleep = Some(1);
                 state = self.awake.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
-            state.asleep = false;
+            state.asleep = None;
             here = mem::take(&mut state.waiting);
         }
-        Some(Arrivals { queue: self, here: here.into_iter(), taken: 0, last })
+        Some(Arrivals { queue: self, here: here.into_iter(), taken: 0, wanted, until })
     }
 
-    /// What comes in so short a time. It is waited for awake: to fall asleep and be woken takes as long.
+    /// What comes until then. For a [`MOMENT`] it is waited for awake, because to fall asleep and be woken takes
+    /// as long; where another needs this core or nothing came it is slept, until there are `enough`.
     #[expect(clippy::disallowed_methods, reason = "not the time of day")]
-    fn soon(&self, patience: Duration) -> Vec<Append> {
+    fn soon(&self, until: Instant, enough: usize) -> Vec<Append> {
         let begun = Instant::now();
+        let mut looked = begun;
         loop {
-            let late = begun.elapsed() >= patience;
             let mut state = self.state();
-            if late || state.end.is_some() || !state.waiting.is_empty() {
+            if looked >= until || state.end.is_some() || !state.waiting.is_empty() {
                 return mem::take(&mut state.waiting);
             }
             drop(state);
             thread::yield_now();
+            let before = mem::replace(&mut looked, Instant::now());
+            if looked - before >= SHARED || looked - begun >= MOMENT {
+                return self.asleep(until.saturating_duration_since(looked), enough);
+            }
         }
+    }
+
+    fn asleep(&self, patience: Duration, enough: usize) -> Vec<Append> {
+        let mut state = self.state();
+        state.asleep = Some(enough);
+        let waits = |state: &mut State| state.end.is_none() && state.waiting.len() < enough;
+        let (mut state, _) =
+            self.awake.wait_timeout_while(state, patience, waits).unwrap_or_else(PoisonError::into_inner);
+        state.asleep = None;
+        mem::take(&mut state.waiting)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What the last transaction was.
+#[derive(Debug)]
+pub(super) struct Last {
+    pub(super) rows: usize,
+    pub(super) took: Duration,
+}
+
+impl Last {
+    /// There was none.
+    pub(super) const NONE: Self = Self { rows: 0, took: Duration::ZERO };
 }
 
 /// The rows of one transaction, while they come.
@@ -156,7 +191,8 @@ pub(super) struct Arrivals<'q> {
     queue: &'q Queue,
     here: vec::IntoIter<Append>,
     taken: usize,
-    last: usize,
+    wanted: usize,
+    until: Instant,
 }
 
 impl Arrivals<'_> {
@@ -171,8 +207,8 @@ impl Iterator for Arrivals<'_> {
 
     fn next(&mut self) -> Option<Append> {
         loop {
-            if self.here.len() == 0 && self.taken < self.last.min(MAX_BATCH) {
-                self.here = self.queue.soon(MOMENT).into_iter();
+            if self.here.len() == 0 && self.taken < self.wanted {
+                self.here = self.queue.soon(self.until, self.wanted - self.taken).into_iter();
             }
             let append = self.here.next()?;
             // whoever stopped waiting was told that it is not durable
@@ -187,8 +223,14 @@ impl Iterator for Arrivals<'_> {
 /// So many rows, and what came with them, end a transaction.
 const MAX_BATCH: usize = 256;
 
-/// About as long as a good disk needs for an `fsync`.
-const MOMENT: Duration = Duration::from_micros(200);
+/// So long is waited awake for the next row.
+const MOMENT: Duration = Duration::from_micros(50);
+
+/// How long a transaction waits for more rows at most.
+const PATIENCE: Duration = Duration::from_millis(1);
+
+/// Whoever gets the core back after so long has lent it to somebody.
+const SHARED: Duration = Duration::from_micros(10);
 
 #[cfg(test)]
 mod tests {
@@ -207,6 +249,10 @@ mod tests {
         Append::new(&AuditEvent::Refusal(&refusal))
     }
 
+    fn last(rows: usize) -> Last {
+        Last { rows, took: PATIENCE }
+    }
+
     fn waiting(count: usize) -> (Queue, Vec<Answered>) {
         let queue = Queue::new(1000);
         let answered = (0..count).map(|_| {
@@ -221,25 +267,25 @@ mod tests {
     #[test]
     fn what_waits_is_written_together() {
         let (queue, _answered) = waiting(64);
-        assert_eq!(queue.arrivals(1, || panic!("it does not wait")).unwrap().count(), 64);
+        assert_eq!(queue.arrivals(&last(1), || panic!("it does not wait")).unwrap().count(), 64);
     }
 
     #[test]
     fn a_transaction_ends_when_it_is_large() {
         let (queue, _answered) = waiting(MAX_BATCH);
-        let mut arrivals = queue.arrivals(usize::MAX, || ()).unwrap();
+        let mut arrivals = queue.arrivals(&last(usize::MAX), || ()).unwrap();
         assert_eq!(arrivals.by_ref().take(MAX_BATCH).count(), MAX_BATCH);
         let (more, _answer) = append();
         queue.push(more).unwrap();
         assert!(arrivals.next().is_none());
-        assert_eq!(queue.arrivals(1, || ()).unwrap().count(), 1);
+        assert_eq!(queue.arrivals(&last(1), || ()).unwrap().count(), 1);
     }
 
     #[test]
     fn whoever_stopped_waiting_has_no_row() {
         let (queue, mut answered) = waiting(3);
         drop(answered.remove(1));
-        assert_eq!(queue.arrivals(1, || ()).unwrap().count(), 2);
+        assert_eq!(queue.arrivals(&last(1), || ()).unwrap().count(), 2);
     }
 
     #[test]
@@ -248,8 +294,8 @@ mod tests {
         let (closed, _close) = oneshot::channel();
         queue.close(closed);
         assert!(matches!(queue.push(append().0), Err(AuditError::Closed)));
-        assert_eq!(queue.arrivals(9, || ()).unwrap().count(), 2);
-        assert!(queue.arrivals(9, || ()).is_none() && queue.end().is_some());
+        assert_eq!(queue.arrivals(&last(9), || ()).unwrap().count(), 2);
+        assert!(queue.arrivals(&last(9), || ()).is_none() && queue.end().is_some());
         assert!(queue.end().is_none(), "told once");
     }
 
@@ -268,10 +314,10 @@ mod tests {
             let mut found = 0;
             while found < 2 {
                 let idle = || idle.send(()).unwrap_or_default();
-                found += queue.arrivals(2, idle).unwrap().count();
+                found += queue.arrivals(&last(2), idle).unwrap().count();
             }
         });
         queue.leave();
-        assert!(queue.arrivals(5, || ()).is_none());
+        assert!(queue.arrivals(&last(5), || ()).is_none());
     }
 }

@@ -281,7 +281,7 @@ mod tests {
     use agentkeys_core::testing::SeededRandom;
 
     use super::*;
-    use crate::audit::sqlite::queue::{Append, Queue};
+    use crate::audit::sqlite::queue::{Append, Last, Queue};
     use crate::audit::{AuditCode, AuditEvent, AuditId, Refusal};
 
     #[test]
@@ -301,7 +301,7 @@ mod tests {
                 queue.push(append).unwrap();
                 answered
             });
-            let answers = store.write(queue.arrivals(1, || ()).unwrap());
+            let answers = store.write(queue.arrivals(&Last::NONE, || ()).unwrap());
             drop(answered);
             answers.into_iter().map(|(_, answer)| answer).collect::<Vec<_>>()
         };

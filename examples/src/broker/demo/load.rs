@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use agentkeys_core::jose::KeyTables;
 use agentkeys_core::{Evidence, Issuer};
 use agentkeys_local_aws::{LocalAws, State};
 
@@ -46,7 +47,7 @@ impl LoadAws {
     }
 }
 
-/// Starts the demonstration's broker for the pods of the STS at `endpoint`.
+/// Starts the demonstration's broker, with tables for its session keys, for the pods of the STS at `endpoint`.
 ///
 /// # Errors
 /// Where a port, randomness or a file cannot be had.
@@ -54,6 +55,6 @@ pub async fn start_beside(folder: &Path, endpoint: &str, issuer: &str) -> Result
     make(folder)?;
     let (public, operator) = (bind(LOOPBACK.parse()?).await?, bind(LOOPBACK.parse()?).await?);
     let own = Issuer::loopback_http_for_tests(&format!("http://{}", public.local_addr()?))?;
-    let (app, audit, _) = app(folder, own, &stack_names()?, endpoint, issuer)?;
+    let (app, audit, _) = app(folder, own, &stack_names()?, endpoint, issuer, KeyTables::on())?;
     Running::listen(app, audit, None, public, operator)
 }
