@@ -100,6 +100,11 @@ impl Queue {
         self.awake.notify_one();
     }
 
+    /// How many wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.state().waiting.len()
+    }
+
     /// The writer is gone: whoever waits is told so.
     pub(super) fn end(&self) -> Option<Closed> {
         let mut state = self.state();
@@ -117,7 +122,7 @@ impl Queue {
     /// is twice as late for it, and [`PATIENCE`] at most.
     #[expect(clippy::disallowed_methods, reason = "not the time of day")]
     pub(super) fn arrivals(&self, last: &Last, idle: impl FnOnce()) -> Option<Arrivals<'_>> {
-        let wanted = last.rows.saturating_add(self.state().waiting.len()).min(MAX_BATCH);
+        let wanted = last.rows.saturating_add(last.meanwhile).min(MAX_BATCH);
         // whoever is alone does something else before the next
         let patience = if last.rows > 1 { last.took.min(PATIENCE) } else { Duration::ZERO };
         let until = Instant::now() + patience;
@@ -177,12 +182,14 @@ impl Queue {
 #[derive(Debug)]
 pub(super) struct Last {
     pub(super) rows: usize,
+    /// Who waited for the next one when it was over, before anybody was told.
+    pub(super) meanwhile: usize,
     pub(super) took: Duration,
 }
 
 impl Last {
     /// There was none.
-    pub(super) const NONE: Self = Self { rows: 0, took: Duration::ZERO };
+    pub(super) const NONE: Self = Self { rows: 0, meanwhile: 0, took: Duration::ZERO };
 }
 
 /// The rows of one transaction, while they come.
@@ -224,13 +231,13 @@ impl Iterator for Arrivals<'_> {
 const MAX_BATCH: usize = 256;
 
 /// So long is waited awake for the next row.
-const MOMENT: Duration = Duration::from_micros(50);
+const MOMENT: Duration = Duration::from_micros(200);
 
 /// How long a transaction waits for more rows at most.
 const PATIENCE: Duration = Duration::from_millis(1);
 
 /// Whoever gets the core back after so long has lent it to somebody.
-const SHARED: Duration = Duration::from_micros(10);
+const SHARED: Duration = Duration::from_micros(20);
 
 #[cfg(test)]
 mod tests {
@@ -250,7 +257,7 @@ mod tests {
     }
 
     fn last(rows: usize) -> Last {
-        Last { rows, took: PATIENCE }
+        Last { rows, meanwhile: 0, took: PATIENCE }
     }
 
     fn waiting(count: usize) -> (Queue, Vec<Answered>) {

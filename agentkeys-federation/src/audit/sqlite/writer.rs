@@ -13,7 +13,7 @@ pub(super) fn run(mut store: Store, queue: &Queue, shown: &Mutex<ChainHead>) {
     while let Some(arrivals) = queue.arrivals(&last, || store.rest()) {
         let begun = Instant::now();
         let answers = store.write(arrivals);
-        last = Last { rows: answers.len(), took: begun.elapsed() };
+        last = Last { rows: answers.len(), meanwhile: queue.waiting(), took: begun.elapsed() };
         *shown.lock().unwrap_or_else(PoisonError::into_inner) = store.head();
         for (told, answer) in answers {
             // nobody need be there any more
