@@ -4,6 +4,12 @@ use std::time::Duration;
 use agentkeys_core::{ErrorKind, Token};
 use async_trait::async_trait;
 
+mod sent;
+mod tries;
+
+pub(crate) use sent::Sent;
+pub(crate) use tries::tried;
+
 /// Exchanges a minted token for a cloud's credentials.
 ///
 /// # Contract
