@@ -171,7 +171,6 @@ impl GcpExchanger {
         let url = format!("{base}v1/projects/-/serviceAccounts/{account}:generateAccessToken");
         let scopes: Vec<_> = target.scopes.iter().map(GcpScope::as_str).collect();
         let body = serde_json::json!({
-            "delegates": [],
             "lifetime": format!("{}s", target.duration.as_secs()),
             "scope": scopes,
         });

@@ -7,16 +7,16 @@ use std::time::Duration;
 use agentkeys_core::{AttestedIdentity, Attestors, ErrorKind};
 use agentkeys_federation::{
     AuditRow, Broker, BrokerError, CloudRole, CredentialCache, DataClass, ExchangeError, Exchanger,
-    MAX_GCP_SUBJECT, MemoryAudit, RevocationCheck, RevocationError, RoleSession, SourceError, Tenant,
-    TenantError, TenantPolicy, verify_chain,
+    GcpSession, MAX_GCP_SUBJECT, MemoryAudit, RevocationCheck, RevocationError, RoleSession, SourceError,
+    Tenant, TenantError, TenantPolicy, verify_chain,
 };
 use async_trait::async_trait;
 use serde_json::json;
 
 use crate::audit::{memory, text};
 use crate::clouds::{
-    ALIBABA, Clouds, GCP, GCP_ACCOUNT, TENCENT, alibaba, alibaba_answer, gcp, gcp_answers, identity, tencent,
-    tencent_answer,
+    ALIBABA, Clouds, GCP, GCP_ACCOUNT, TENCENT, alibaba, alibaba_answer, gcp, gcp_answers, identity,
+    identity_in, tencent, tencent_answer,
 };
 use crate::support::{Counting, Faulty, World};
 
@@ -243,10 +243,19 @@ async fn r90_a_revoked_agent_gets_nothing_and_a_check_that_does_not_know_clouds_
 #[tokio::test]
 async fn r90_an_identity_that_google_would_refuse_is_refused_before_a_token_is_minted() {
     let house = House::new();
-    let long = identity(&"b".repeat(63)).with_tenant("acme".parse().unwrap());
+    let long = identity_in(&"d".repeat(90), "blue");
+    let other = GcpSession::new(
+        "others@my-project.iam.gserviceaccount.com".parse().unwrap(),
+        "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/others/providers/keys"
+            .parse()
+            .unwrap(),
+        "https://www.googleapis.com/auth/logging.write".parse().unwrap(),
+    );
+    let policy = TenantPolicy::new().with_gcp(DataClass::Memory, other);
+    let broker =
+        house.broker.clone().with_tenant(Tenant::unnamed(long.trust_root().clone()), policy).unwrap();
     assert!(long.subject().as_str().len() > MAX_GCP_SUBJECT);
-    let refused =
-        house.broker.cloud_credentials(&long, DataClass::Memory, &house.clouds.gcp).await.unwrap_err();
+    let refused = broker.cloud_credentials(&long, DataClass::Memory, &house.clouds.gcp).await.unwrap_err();
     assert_eq!((refused.code(), refused.kind()), ("source_subject", ErrorKind::Misconfigured));
     assert_eq!(text(&house.rows().pop().unwrap(), "code"), Some("source_subject"));
     assert!(house.clouds.http.requests().is_empty());

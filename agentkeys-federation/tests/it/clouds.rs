@@ -300,7 +300,6 @@ async fn r90_google_is_asked_without_authorization_and_then_for_the_service_acco
     assert_eq!(
         sent,
         json!({
-            "delegates": [],
             "lifetime": "900s",
             "scope": ["https://www.googleapis.com/auth/devstorage.read_only"],
         })
