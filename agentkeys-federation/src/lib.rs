@@ -36,6 +36,9 @@
 //! [`CredentialCache`], one exchange for each [`SessionKey`] however many ask, and writes every exchange and
 //! every refusal into an [`AuditSink`], before anything is exchanged and before anything is let go. [`vend`] writes credentials as SDKs read them.
 //!
+//! The other clouds have an [`Exchanger`] each: [`AlibabaExchanger`], [`GcpExchanger`] and [`TencentExchanger`], and
+//! the broker a way to them, [`Broker::cloud_credentials`].
+//!
 //! The documents that the isolation rests on come from a generator ([`WebIdentityTrust`], [`ClassAccess`], …),
 //! and [`lint`] reads those of others.
 //!
