@@ -156,7 +156,7 @@ mod tests {
         }
         for other in [
             "sts.amazonaws.com",
-            "STS.amazonaws.com",
+            "STS.AmazonAWS.com",
             "sts.us-east-1.amazonaws.com",
             "sts.amazonaws.com.cn",
             "https://iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/providers/q",
