@@ -36,6 +36,9 @@
 //! [`CredentialCache`], one exchange for each [`SessionKey`] however many ask, and writes every exchange and
 //! every refusal into an [`AuditSink`], before anything is exchanged and before anything is let go. [`vend`] writes credentials as SDKs read them.
 //!
+//! The other clouds have an [`Exchanger`] each: [`AlibabaExchanger`], [`GcpExchanger`] and [`TencentExchanger`], and
+//! the broker a way to them, [`Broker::cloud_credentials`].
+//!
 //! The documents that the isolation rests on come from a generator ([`WebIdentityTrust`], [`ClassAccess`], …),
 //! and [`lint`] reads those of others.
 //!
@@ -44,16 +47,24 @@
 //! - `sqlite`: `SqliteAudit`, an [`AuditSink`] in a database of this process.
 
 mod actor;
+mod alibaba;
 mod audit;
 mod aws;
 mod broker;
+mod cloud;
 mod credentials;
 mod data_class;
 mod exchanger;
+mod gcp;
 mod source;
+mod tencent;
 pub mod vend;
 
 pub use actor::{ActorError, ActorOmni, Wallet};
+pub use alibaba::{
+    ALIBABA_TOKEN_AGE, AlibabaCredentials, AlibabaError, AlibabaExchanger, AlibabaProviderArn,
+    AlibabaRoleArn, AlibabaSession, AlibabaSts,
+};
 #[cfg(feature = "sqlite")]
 pub use audit::{APPEND_TIMEOUT, AuditStoreError, MAX_QUEUE, SqliteAudit};
 pub use audit::{
@@ -71,10 +82,19 @@ pub use aws::{
     WebIdentityTrust, lint,
 };
 pub use broker::{Broker, BrokerError, CredentialRequest, Tenant, TenantError, TenantPolicy};
+pub use cloud::{ClientId, ClientIdError, CloudRole, CloudSession};
 pub use credentials::AwsCredentials;
 pub use data_class::{DataClass, DataClassError};
 pub use exchanger::{ExchangeError, Exchanger};
+pub use gcp::{
+    GcpAccessToken, GcpError, GcpExchanger, GcpProvider, GcpScope, GcpServiceAccount, GcpSession,
+    MAX_GCP_SUBJECT,
+};
 pub use source::{
     CredentialCache, CredentialSource, MIN_LEFT, REFRESH_MARGIN, REFUSED_FOR, RevocationCheck,
     RevocationError, SessionKey, SourceError,
+};
+pub use tencent::{
+    TencentCredentials, TencentError, TencentExchanger, TencentIdentityKey, TencentProviderName,
+    TencentRegion, TencentRoleArn, TencentSession,
 };

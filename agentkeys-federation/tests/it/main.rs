@@ -13,6 +13,8 @@ mod audit_kill;
 mod audit_sqlite;
 mod broker;
 mod cache;
+mod cloud_broker;
+mod clouds;
 mod environment;
 mod exchange;
 mod import_rows;

@@ -1,12 +1,10 @@
-use agentkeys_core::jose::Compact;
 use agentkeys_core::{Timestamp, Token};
 use aws_sdk_sts::operation::assume_role_with_web_identity::AssumeRoleWithWebIdentityOutput;
-use serde::Deserialize;
 
 use crate::aws::role::{RoleArn, RoleSession, RoleSessionName};
 use crate::aws::sts::{Asked, Started, said};
 use crate::credentials::AwsCredentials;
-use crate::exchanger::ExchangeError;
+use crate::exchanger::{ExchangeError, Sent};
 
 /// Takes the answer only where it is for what was asked (W81). The token's audience, issuer and subject are
 /// compared where the STS names them, because S3-compatible servers leave them out.
@@ -32,21 +30,6 @@ pub(super) fn check(
     let (role, duration) = (target.role(), target.duration());
     let asked = Asked { role, name, source_identity: target.source_identity(), duration };
     Started::from(answer).check(&asked, now)
-}
-
-/// What the token says that an answer may repeat.
-#[derive(Deserialize)]
-struct Sent {
-    iss: String,
-    sub: String,
-    aud: String,
-}
-
-impl Sent {
-    fn of(token: &Token) -> Option<Self> {
-        let payload = Compact::split(token.expose()).ok()?.payload().ok()?;
-        serde_json::from_slice(&payload).ok()
-    }
 }
 
 /// The IAM provider of this issuer in the role's own account, which is what AWS answers, or the issuer, which

@@ -1,0 +1,19 @@
+use agentkeys_core::Token;
+use agentkeys_core::jose::Compact;
+use serde::Deserialize;
+
+/// What the token says that an answer may repeat.
+#[derive(Deserialize)]
+pub(crate) struct Sent {
+    pub(crate) iss: String,
+    pub(crate) sub: String,
+    pub(crate) aud: String,
+    pub(crate) iat: u64,
+}
+
+impl Sent {
+    pub(crate) fn of(token: &Token) -> Option<Self> {
+        let payload = Compact::split(token.expose()).ok()?.payload().ok()?;
+        serde_json::from_slice(&payload).ok()
+    }
+}
