@@ -21,6 +21,7 @@ mod issuer;
 mod report;
 mod serve;
 pub mod sidecar;
+pub mod simulate;
 mod spire;
 mod stack;
 
