@@ -17,6 +17,7 @@ mod environment;
 mod exchange;
 mod import_rows;
 mod leaks;
+mod minio;
 mod policies;
 mod source;
 mod support;

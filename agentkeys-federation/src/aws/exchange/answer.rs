@@ -2,6 +2,7 @@ use agentkeys_core::jose::Compact;
 use agentkeys_core::{Timestamp, Token};
 use aws_sdk_sts::operation::assume_role_with_web_identity::AssumeRoleWithWebIdentityOutput;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use crate::aws::role::{RoleArn, RoleSession, RoleSessionName};
 use crate::aws::sts::{Asked, Started, said};
@@ -18,7 +19,7 @@ pub(super) fn check(
     now: Timestamp,
 ) -> Result<AwsCredentials, ExchangeError> {
     let wrong = ExchangeError::Answer;
-    let sent = Sent::of(token).ok_or(wrong("a token that is none"))?;
+    let sent = read::<Sent>(token).ok_or(wrong("a token that is none"))?;
     let differs = |answered: Option<&str>, sent: &str| said(answered).is_some_and(|text| text != sent);
     if differs(answer.audience(), &sent.aud) {
         return Err(wrong("another audience"));
@@ -34,6 +35,29 @@ pub(super) fn check(
     Started::from(answer).check(&asked, now)
 }
 
+/// The same where an answer names the subject alone, and no role: whose credentials they are is what the token
+/// says, so the subject must be there.
+pub(super) fn check_subject(
+    answer: AssumeRoleWithWebIdentityOutput,
+    token: &Token,
+    target: &RoleSession,
+    name: &RoleSessionName,
+    now: Timestamp,
+) -> Result<AwsCredentials, ExchangeError> {
+    let wrong = ExchangeError::Answer;
+    let sent = read::<Sent>(token).ok_or(wrong("a token that is none"))?;
+    if answer.subject_from_web_identity_token() != Some(&sent.sub) {
+        return Err(wrong("another subject"));
+    }
+    let asked = Asked { role: target.role(), name, source_identity: None, duration: target.duration() };
+    Started::from(answer).check_unnamed(&asked, now)
+}
+
+/// Whether the token names this role and no other.
+pub(super) fn is_for(token: &Token, role: &RoleArn) -> bool {
+    read::<Pinned>(token).is_some_and(|pinned| pinned.roles == [role.as_str()])
+}
+
 /// What the token says that an answer may repeat.
 #[derive(Deserialize)]
 struct Sent {
@@ -42,11 +66,15 @@ struct Sent {
     aud: String,
 }
 
-impl Sent {
-    fn of(token: &Token) -> Option<Self> {
-        let payload = Compact::split(token.expose()).ok()?.payload().ok()?;
-        serde_json::from_slice(&payload).ok()
-    }
+#[derive(Deserialize)]
+struct Pinned {
+    #[serde(rename = "https://aws.amazon.com/roles")]
+    roles: Vec<String>,
+}
+
+fn read<T: DeserializeOwned>(token: &Token) -> Option<T> {
+    let payload = Compact::split(token.expose()).ok()?.payload().ok()?;
+    serde_json::from_slice(&payload).ok()
 }
 
 /// The IAM provider of this issuer in the role's own account, which is what AWS answers, or the issuer, which
