@@ -7,6 +7,7 @@
 //! |---|---|
 //! | memory | a policy of objects alone, with the variable in `Resource` |
 //! | data | the same, and a listing whose prefix is a condition |
+//! | vault | the data class's objects, by a variable whose claim is in no token of ours: what not to write |
 //!
 //! <https://github.com/minio/minio/blob/master/docs/multi-user/README.md#policy-variables>
 
@@ -91,6 +92,9 @@ impl Proof {
             let policy = proof.policy(class).to_string();
             proof.server.put_policy(proof.names.role(class).as_str(), &policy).await?;
         }
+        let careless =
+            proof.policy(LISTED).to_string().replace("${jwt:sub}", &format!("${{jwt:{NO_CLAIM}}}"));
+        proof.server.put_policy(proof.names.role(DataClass::Vault).as_str(), &careless).await?;
         let saw = format!("{}   its keys are fetched by MinIO", proof.minter.issuer());
         report.step("", "issuer", saw, Duration::ZERO);
         Ok(proof)
@@ -146,6 +150,8 @@ impl Proof {
 }
 
 const CLASSES: [DataClass; 2] = [DataClass::Memory, LISTED];
+/// What no token of ours says.
+const NO_CLAIM: &str = "upn";
 /// The class whose role may list.
 const LISTED: DataClass = DataClass::Data;
 /// 48 cells, and for each of 11 attempts to cheat two checks at least.

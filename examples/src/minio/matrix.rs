@@ -4,7 +4,7 @@ use agentkeys_core::AttestedIdentity;
 use agentkeys_federation::DataClass;
 use aws_sdk_s3::Client as S3;
 
-use super::{CLASSES, LISTED, Proof};
+use super::{CLASSES, LISTED, NO_CLAIM, Proof};
 use crate::isolation::outcome;
 use crate::place::{ALLOWED, DENIED, ORIGINAL, Place, try_all, words};
 use crate::{Failure, Report};
@@ -55,7 +55,7 @@ pub(super) async fn fill(
 }
 
 /// MinIO fills variables and conditions also from headers and parameters of the request. The subject of a token goes
-/// before them; the prefix of a listing does not, which is why a listing of one's own is more than that.
+/// before them. What no token says does not, nor does the prefix of a listing.
 async fn said_by_the_client(
     proof: &Proof,
     blue: &AttestedIdentity,
@@ -72,6 +72,14 @@ async fn said_by_the_client(
     let saw = "a header or parameter that names the other's subject opens nothing of his";
     report.step("", "said by client", saw.to_owned(), Duration::ZERO);
 
+    let (careless, claimed) =
+        (proof.client(blue, DataClass::Vault), Said::Parameter(NO_CLAIM, red.subject().to_string()));
+    report.check(get(&careless, &reds, Said::Parameter("x", String::new())).await == "denied");
+    // were these two ever denied, the pages that warn of them would be out of date
+    report.check(get(&careless, &reds, claimed).await == "allowed");
+    let saw = "where the token lacks a variable's claim, a parameter of its name opens the other's object";
+    report.step("", "not checked", saw.to_owned(), Duration::ZERO);
+
     let header = proof.place(blue, LISTED).prefix().ok_or("a prefix")?;
     let list = client.list_objects_v2().bucket(&reds.bucket).set_prefix(reds.prefix());
     let listed = list.customize().mutate_request(move |request| {
@@ -79,7 +87,6 @@ async fn said_by_the_client(
     });
     let listed = listed.send().await?;
     let names_red = listed.contents().iter().any(|object| object.key() == Some(&reds.key));
-    // were it ever denied, the pages that warn of it would be out of date
     report.check(names_red);
     let saw = "with a header named prefix beside the parameter, a listing shows the other's names";
     report.step("", "not checked", saw.to_owned(), Duration::ZERO);

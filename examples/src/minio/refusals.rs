@@ -84,8 +84,8 @@ pub(super) async fn try_everything(
     report.check(assume(proof, good.expose()).await.is_none());
 
     // our own side, where MinIO would open the role that the token names
-    let vault = proof.session(blue, DataClass::Data);
-    report.check(proof.exchanger.exchange(&good, &vault).await.err() == Some(ExchangeError::TokenInvalid));
+    let data = proof.session(blue, DataClass::Data);
+    report.check(proof.exchanger.exchange(&good, &data).await.err() == Some(ExchangeError::TokenInvalid));
 
     // what MinIO does not look at: whoever signs with a key of this issuer's is taken at his word
     let elsewhere = Minter::new(Issuer::parse("https://elsewhere.example.org")?, minter.keys().clone());
