@@ -140,13 +140,10 @@ impl Line {
     }
 
     fn told(&self) {
-        let mut line = String::new();
-        for (name, value) in self.0.as_object().into_iter().flatten() {
-            let value = value.as_f64().filter(|value| value.fract() != 0.0).map_or_else(
-                || value.as_str().map_or_else(|| value.to_string(), str::to_owned),
-                |value| format!("{value:.4}"),
-            );
-            line += &if name == "case" { format!("{value:<7}") } else { format!(" {name} {value}") };
+        let mut line = self.0.get("case").and_then(Value::as_str).unwrap_or_default().to_owned();
+        for (name, value) in self.0.as_object().into_iter().flatten().filter(|(name, _)| *name != "case") {
+            let part = value.as_f64().filter(|value| value.fract() != 0.0);
+            line += &part.map_or_else(|| format!(" {name} {value}"), |part| format!(" {name} {part:.4}"));
         }
         let _closed = writeln!(std::io::stdout(), "{line}");
     }
