@@ -12,7 +12,7 @@ mod tags;
 
 pub use account::{AccountId, Partition};
 pub use assume_role::{AssumeError, AttributedSession, BaseCredentials, SessionBroker};
-pub use exchange::AwsExchanger;
+pub use exchange::{AwsExchanger, MinioExchanger};
 pub use policy::{
     BucketName, ClassAccess, Finding, FindingCode, OidcProvider, PodRole, PolicyDocument, PolicyError,
     SessionRole, Severity, Stack, StackNames, SubjectPattern, Thumbprint, WebIdentityTrust, lint,

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 mod sent;
 mod tries;
 
-pub(crate) use sent::Sent;
+pub(crate) use sent::{Sent, claims};
 pub(crate) use tries::tried;
 
 /// Exchanges a minted token for a cloud's credentials.

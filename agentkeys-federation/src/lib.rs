@@ -74,10 +74,10 @@ pub use audit::{
 };
 pub use aws::{
     AccountId, AssumeError, AttributedSession, AwsExchanger, BaseCredentials, BucketName, ClassAccess,
-    Finding, FindingCode, MAX_PREIMAGE, MAX_TAGS, OidcProvider, PACKED_WARNING, PackedSize, Partition,
-    PodRole, PolicyDocument, PolicyError, Region, RoleArn, RoleError, RoleSession, RoleSessionName,
-    SOURCE_IDENTITY_CLAIM, SessionBroker, SessionDuration, SessionRole, SessionTags, Severity,
-    SourceIdentity, SourceIdentityError, SourceIdentityPattern, Stack, StackNames, SubjectPattern,
+    Finding, FindingCode, MAX_PREIMAGE, MAX_TAGS, MinioExchanger, OidcProvider, PACKED_WARNING, PackedSize,
+    Partition, PodRole, PolicyDocument, PolicyError, Region, RoleArn, RoleError, RoleSession,
+    RoleSessionName, SOURCE_IDENTITY_CLAIM, SessionBroker, SessionDuration, SessionRole, SessionTags,
+    Severity, SourceIdentity, SourceIdentityError, SourceIdentityPattern, Stack, StackNames, SubjectPattern,
     TAG_ACTOR_OMNI, TAG_DATA_CLASS, TAG_USER_WALLET, TAGS_CLAIM, TagError, TagsForm, Thumbprint,
     WebIdentityTrust, lint,
 };

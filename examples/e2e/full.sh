@@ -10,5 +10,7 @@ export CI=true
 ./guide.sh
 ./spire.sh
 ./spire.sh ./examples/e2e/ceph_rgw.sh
+./minio.sh
+(cd ../.. && cargo run -q --release -p agentkeys-examples --example simulate)
 # credentials of the sidecar that end nine times over
 CLIENTS_SECONDS=900 ./clients.sh

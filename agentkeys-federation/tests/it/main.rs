@@ -19,6 +19,7 @@ mod environment;
 mod exchange;
 mod import_rows;
 mod leaks;
+mod minio;
 mod policies;
 mod source;
 mod support;
