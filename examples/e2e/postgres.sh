@@ -88,7 +88,7 @@ CONF
 chmod 755 "$work/start" "$work/stop"
 echo "$port" >"$work/port"
 "$work/start" >/dev/null
-cd - >/dev/null
+cd "$OLDPWD"
 
 "$bin/psql" -qX -h "$work" -p "$port" -U postgres -v ON_ERROR_STOP=1 <<'SQL'
 CREATE ROLE owner LOGIN CREATEDB PASSWORD 'owner-MARKED-password';

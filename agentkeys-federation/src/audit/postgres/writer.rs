@@ -149,7 +149,10 @@ impl<R: Rows> Writer<R> {
                 look = Instant::now() + ANCHOR_EVERY;
                 match answered(session.heads()).await {
                     Ok(seen) => heads = self.see(seen)?,
-                    Err(_) => { self.session = None; break }
+                    Err(_) => {
+                        self.session = None;
+                        break;
+                    }
                 }
             }
             let appends = if ready { queue.gather(last).await } else { Vec::new() };
@@ -289,3 +292,6 @@ const ANCHOR_EVERY: Duration = Duration::from_secs(1);
 /// Between two tries to connect, and twice as long after each that fails.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+
+#[cfg(test)]
+mod tests;

@@ -99,7 +99,7 @@ mod tests {
 
     use super::*;
     use crate::audit::queue::Append;
-    use crate::audit::{AuditCode, AuditEvent, Refusal};
+    use crate::audit::{AuditCode, AuditError, AuditEvent, Refusal};
 
     type Answered = oneshot::Receiver<Result<(), AuditError>>;
 
