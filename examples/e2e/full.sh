@@ -12,3 +12,4 @@ export CI=true
 ./spire.sh ./examples/e2e/ceph_rgw.sh
 # credentials of the sidecar that end nine times over
 CLIENTS_SECONDS=900 ./clients.sh
+POSTGRES_ROWS=1000000 ./postgres.sh

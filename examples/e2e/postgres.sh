@@ -90,6 +90,13 @@ echo "$port" >"$work/port"
 "$work/start" >/dev/null
 cd "$OLDPWD"
 
+# what a replica may do is what the page says
+python3 - docs/operate.md "$work/grants.sql" <<'PY'
+import re, sys
+page, grants = sys.argv[1:]
+block = re.search(r"^```sh e2e=postgres.sh\npsql <<'SQL'\n(.*?)^SQL\n```$", open(page).read(), re.M | re.S)
+open(grants, "w").write(block[1])
+PY
 "$bin/psql" -qX -h "$work" -p "$port" -U postgres -v ON_ERROR_STOP=1 <<'SQL'
 CREATE ROLE owner LOGIN CREATEDB PASSWORD 'owner-MARKED-password';
 CREATE ROLE replica LOGIN PASSWORD 'replica-MARKED-password';

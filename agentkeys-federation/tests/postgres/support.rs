@@ -86,7 +86,9 @@ impl Database {
     pub(crate) async fn new(name: &str) -> Self {
         let database = Self::empty(name).await;
         PostgresAudit::migrate(&database.login("owner")).await.unwrap();
-        database.sql(GRANTS).await;
+        // as in docs/operate.md
+        let grants = fs::read_to_string(database.server.folder.join("grants.sql")).unwrap();
+        database.sql(&grants).await;
         database
     }
 
@@ -121,12 +123,6 @@ impl Database {
         self.server.root(&self.name).await.query_one(sql, &[]).await.unwrap().get(0)
     }
 }
-
-/// As in docs/operate.md.
-const GRANTS: &str = "
-    GRANT USAGE ON SCHEMA agentkeys_audit TO replica;
-    GRANT SELECT ON ALL TABLES IN SCHEMA agentkeys_audit TO replica;
-    GRANT INSERT ON agentkeys_audit.audit_rows TO replica";
 
 pub(crate) fn name(chain: &str) -> ChainName {
     chain.parse().unwrap()
