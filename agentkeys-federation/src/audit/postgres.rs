@@ -46,7 +46,7 @@ use writer::{Rows as _, Writer};
 /// a chain holds a lock of the server, and writes nothing once it lost that: the lock ends with the connection, a
 /// statement that comes over another one writes nothing, and two rows cannot have one place.
 ///
-/// An id has one row of each kind within a chain, for as many ids as [`SqliteAudit`](super::AuditSink) keeps: the
+/// An id has one row of each kind within a chain, for as many ids as `SqliteAudit` keeps: the
 /// last 16,384 that had an intent and as many that had a refusal. An outcome goes to the chain of its intent.
 ///
 /// # Security
@@ -64,7 +64,7 @@ use writer::{Rows as _, Writer};
 /// replicas, but not change what is there.
 ///
 /// `synchronous_commit` is set for the session, whatever the server's default is; a server with `fsync = off` is
-/// refused. After a fail-over to a standby that had not everything, the chain's end is gone, and the log closes.
+/// refused, and a commit with a warning is none. After a fail-over to a standby that had not everything, the chain's end is gone, and the log closes.
 ///
 /// It must be used on a tokio runtime with time.
 #[derive(Debug)]

@@ -201,8 +201,7 @@ async fn way(port: u16, swallows: &Arc<AtomicBool>) -> u16 {
 
 async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, swallows: Arc<AtomicBool>) {
     let mut bytes = [0; 4096];
-    loop {
-        let Ok(read @ 1..) = from.read(&mut bytes).await else { break };
+    while let Ok(read @ 1..) = from.read(&mut bytes).await {
         // once it swallowed something, this connection never comes back, and nobody closes it
         if swallows.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use agentkeys_core::{ErrorKind, Secret};
 use rustls::pki_types::CertificateDer;
@@ -86,6 +87,10 @@ fn parse(connection: &Secret) -> Result<Config, PostgresLoginError> {
     if config.get_application_name().is_none() {
         config.application_name("agentkeys-audit");
     }
+    // so that there is time for the next of several hosts
+    if config.get_connect_timeout().is_none() {
+        config.connect_timeout(HOST_TIMEOUT);
+    }
     Ok(config)
 }
 
@@ -122,6 +127,8 @@ impl PostgresLoginError {
         ErrorKind::Misconfigured
     }
 }
+
+const HOST_TIMEOUT: Duration = Duration::from_millis(1500);
 
 #[cfg(test)]
 mod tests {

@@ -8,6 +8,7 @@ use futures_util::TryStreamExt as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
+use tokio_postgres::config::TargetSessionAttrs;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{AsyncMessage, Client, Connection, NoTls, Row, Statement};
 
@@ -79,7 +80,10 @@ struct Backend {
 
 impl Door {
     pub(super) fn new(login: &PostgresLogin, chain: &ChainName) -> Self {
-        Self { login: login.clone(), chain: chain.clone(), before: None }
+        let mut login = login.clone();
+        // of several hosts not one that is a standby
+        login.config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        Self { login, chain: chain.clone(), before: None }
     }
 
     pub(super) const fn chain(&self) -> &ChainName {
