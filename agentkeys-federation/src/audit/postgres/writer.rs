@@ -232,7 +232,10 @@ impl<R: Rows> Writer<R> {
         let mut pause = FIRST_PAUSE;
         loop {
             let error = match self.enter().await {
-                Ok(heads) => return self.settle(heads),
+                Ok(heads) => {
+                    self.settle(&heads);
+                    return Ok(());
+                }
                 Err(error) => AuditError::storage(error),
             };
             fail(queue.gather(0).await, &error);
@@ -255,8 +258,9 @@ impl<R: Rows> Writer<R> {
     }
 
     /// Goes on from where the chain ends: before the transaction that was in doubt, or after it. Nobody else could
-    /// write since, and what was sent over the old session is not written any more.
-    fn settle(&mut self, heads: Heads) -> Result<(), Stop> {
+    /// write since, and what was sent over the old session is not written any more. Before anything is written, it is
+    /// looked whether it is either.
+    fn settle(&mut self, heads: &Heads) {
         let there = heads.get(&self.chain).map(|last| last.head);
         if let Some(end) = mem::take(&mut self.doubt) {
             if there == Some(end.head) {
@@ -265,7 +269,6 @@ impl<R: Rows> Writer<R> {
                 self.tail.ids.take_back(self.tail.head.count());
             }
         }
-        self.see(heads).map(drop)
     }
 }
 
