@@ -66,7 +66,7 @@ pub use audit::{
 pub use audit::{AuditStoreError, SqliteAudit};
 #[cfg(feature = "postgres")]
 pub use audit::{
-    ChainName, ChainNameError, MAX_CHAINS, PostgresAudit, PostgresAuditError, PostgresLogin,
+    ChainName, ChainNameError, MAX_CHAINS, PostgresAudit, PostgresAuditError, PostgresFault, PostgresLogin,
     PostgresLoginError,
 };
 pub use aws::{

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # The audit log on a real PostgreSQL from the distribution's packages: a throw-away cluster in a temporary folder, on
 # 127.0.0.1 and a socket of its own, with TLS under a certificate authority of this test. Creating, opening and
-# verifying, tampering, two writers, lost connections, kill -9 of the server under load, a role that may only read and add, the
-# rate of a check and that of writing. Exit status 0 only if all of it held. Without apt-get and PostgreSQL it says
-# what it skipped; with CI=true that is a failure.
+# verifying, tampering, two writers, lost connections, kill -9 of the server under load, a role that may only read
+# and add, the rate of a check and that of writing. Exit status 0 only if all of it held. Without apt-get and
+# PostgreSQL it says what it skipped; with CI=true that is a failure.
 #
 # `postgres.sh COMMAND …` runs that command beside this PostgreSQL instead, with AGENTKEYS_POSTGRES in its
 # environment: the folder of the cluster. POSTGRES_ROWS is how many rows are checked, 50,000 if it is not set.

@@ -101,8 +101,8 @@ impl Known {
         Ok(())
     }
 
-    /// The heads of others that no anchor of ours has. Where nothing else is written there are none, unless there is
-    /// an event among them: otherwise chains would answer each other's anchors for ever.
+    /// The heads of others that no anchor of ours has. Where nothing else is written there are none, unless
+    /// there is an event among them: otherwise chains would answer each other's anchors for ever.
     pub(super) fn news(&self, own: &ChainName, heads: &Heads, idle: bool) -> BTreeMap<ChainName, ChainHead> {
         let new =
             |(name, last): &(&ChainName, &Last)| *name != own && self.anchored.get(*name) != Some(&last.head);

@@ -47,8 +47,8 @@ fn missing(version: i32) -> Result<Vec<String>, PostgresAuditError> {
     Ok(steps.into_iter().skip(done).collect())
 }
 
-/// A row is written as the text that is hashed; the view has a column for each value. The key is what keeps a chain from
-/// having two rows in one place.
+/// A row is written as the text that is hashed; the view has a column for each value. The key is what keeps a
+/// chain from having two rows in one place.
 fn first() -> String {
     let mut sql = String::from(
         "CREATE TABLE agentkeys_audit.audit_rows (

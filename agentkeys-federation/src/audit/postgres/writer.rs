@@ -257,9 +257,9 @@ impl<R: Rows> Writer<R> {
         Ok(heads)
     }
 
-    /// Goes on from where the chain ends: before the transaction that was in doubt, or after it. Nobody else could
-    /// write since, and what was sent over the old session is not written any more. Before anything is written, it is
-    /// looked whether it is either.
+    /// Goes on from where the chain ends: before the transaction that was in doubt, or after it. Nobody else
+    /// could write since, and what was sent over the old session is not written any more. Before anything is
+    /// written, it is looked whether it is either.
     fn settle(&mut self, heads: &Heads) {
         let there = heads.get(&self.chain).map(|last| last.head);
         if let Some(end) = mem::take(&mut self.doubt) {
