@@ -56,9 +56,10 @@ use writer::{Rows as _, Writer};
 /// anything kept elsewhere: a row that is changed, taken out, put in or moved; the end of a chain that was cut
 /// off or written anew, or the whole of it, up to the last row that another chain knows of; a chain that was
 /// given another's name. What is not found: rows less than a second old at the end, the end of the only chain,
-/// and all chains set back together to one moment in the past, or written anew together from there. Against these keep the heads elsewhere, where
-/// the database's administrator cannot write, and give them to [`PostgresAudit::verify`]. A replica that runs
-/// finds more: it remembers the heads that it saw, and closes when one of them is gone.
+/// and all chains set back together to one moment in the past, or written anew together from there. Against
+/// these keep the heads elsewhere, where the database's administrator cannot write, and give them to
+/// [`PostgresAudit::verify`]. A replica that runs finds more: it remembers the heads that it saw, and closes
+/// when one of them is gone.
 ///
 /// A replica needs `SELECT` and `INSERT` and nothing else. Somebody who has its login can add rows, and so stop
 /// replicas, but not change what is there.
