@@ -14,3 +14,4 @@ export CI=true
 (cd ../.. && cargo run -q --release -p agentkeys-examples --example simulate)
 # credentials of the sidecar that end nine times over
 CLIENTS_SECONDS=900 ./clients.sh
+POSTGRES_ROWS=1000000 ./postgres.sh

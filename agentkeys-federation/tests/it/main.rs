@@ -10,6 +10,7 @@ mod assume;
 mod audit;
 mod audit_fan_out;
 mod audit_kill;
+mod audit_postgres;
 mod audit_sqlite;
 mod broker;
 mod cache;
