@@ -111,7 +111,7 @@ pub use secret::{Secret, Wipe};
 pub use session::{SESSION_AUDIENCE, SESSION_TYPE, SessionError, Sessions};
 #[cfg(feature = "pkcs11")]
 pub use signer::{KeyName, Pkcs11Key, Pkcs11Signer, SIGN_TIMEOUT, TokenName};
-pub use signer::{LocalSigner, MaxInFlight, SignError, TokenSigner};
+pub use signer::{LocalSigner, MaxInFlight, SIGNER_PROBE, SignError, TokenSigner};
 pub use spiffe::{SpiffeId, SpiffeIdError, TrustDomain};
 pub use token::Token;
 pub use verifier::{

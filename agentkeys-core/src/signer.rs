@@ -159,10 +159,9 @@ impl SignError {
     }
 }
 
-/// What a signer outside this process signs once to show that it can, and with which key. It has a space, so it
+/// What a signer outside this process signs once to show that it can, and with which key. It has blanks, so it
 /// is no token's signing input.
-#[cfg_attr(not(feature = "pkcs11"), allow(dead_code, reason = "only signers outside this process are tried"))]
-pub(crate) const PROBE: &[u8] = b"agentkeys tries this signer";
+pub const SIGNER_PROBE: &[u8] = b"agentkeys tries this signer";
 
 const MAX_DRAWS: usize = 8;
 

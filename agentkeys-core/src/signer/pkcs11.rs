@@ -12,7 +12,7 @@ mod token;
 use pool::{Device, Pool, Trouble};
 use token::Token;
 
-use super::{MaxInFlight, PROBE, SignError, TokenSigner};
+use super::{MaxInFlight, SIGNER_PROBE, SignError, TokenSigner};
 use crate::jose::PublicJwk;
 use crate::secret::Secret;
 
@@ -53,7 +53,7 @@ impl Pkcs11Signer {
             let public = token.public(&session)?;
             let pool = Pool::new(token, &public)?;
             pool.keep(session);
-            pool.sign(PROBE)?;
+            pool.sign(SIGNER_PROBE)?;
             Ok::<_, SignError>((pool, public))
         });
         let (pool, public) = in_time(opening).await??;

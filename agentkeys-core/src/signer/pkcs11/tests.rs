@@ -169,7 +169,7 @@ fn r45_a_pool_for_another_public_key_releases_nothing() {
     let (other, _) = LocalSigner::generate(&SystemRandom::new()).unwrap();
     let Ok(pool) = Arc::try_unwrap(pool) else { panic!("one owner") };
     let pool = Pool::new(pool.device, other.public_jwk()).unwrap();
-    assert!(matches!(pool.sign(PROBE), Err(SignError::Mismatch)));
+    assert!(matches!(pool.sign(SIGNER_PROBE), Err(SignError::Mismatch)));
 }
 
 #[tokio::test]
