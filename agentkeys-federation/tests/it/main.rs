@@ -16,6 +16,7 @@ mod cache;
 mod environment;
 mod exchange;
 mod import_rows;
+mod kms;
 mod leaks;
 mod policies;
 mod source;
