@@ -47,7 +47,7 @@ impl World {
     fn allow(&self, policy: &Value) {
         let user = User::new("broker".parse().unwrap())
             .with_policy(IdentityPolicy::parse(&policy.to_string()).unwrap())
-            .with_access_key(ACCESS_KEY.parse().unwrap(), Secret::from(SECRET.to_owned()));
+            .with_access_key(ACCESS_KEY.parse().unwrap(), Secret::new(SECRET));
         self.aws.put_user(user).unwrap();
     }
 
