@@ -277,6 +277,16 @@ async fn r45_what_passes_is_tried_again_and_what_does_not_is_said_at_once() {
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{again:?}");
         assert_eq!(kms.count() - before, tries, "{again:?}");
     }
+    // a try that hangs is given up for another
+    *kms.takes.lock().unwrap() = Duration::from_secs(3600);
+    let (before, mended) = (kms.count(), async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        *kms.takes.lock().unwrap() = Duration::ZERO;
+    });
+    let (signed, ()) = tokio::join!(signer.sign(b"message"), mended);
+    signed.unwrap();
+    assert_eq!(kms.count() - before, 2);
+
     for (status, code, kind) in [
         (400, "KMSInvalidStateException", ErrorKind::Unavailable),
         (400, "AccessDeniedException", ErrorKind::Misconfigured),

@@ -183,7 +183,12 @@ fn of_login(error: Error) -> Trouble {
 impl From<Error> for Trouble {
     /// Its text is a function's and a code's name.
     fn from(error: Error) -> Self {
-        Self::Away(Box::new(error))
+        match error {
+            Error::Pkcs11(RvError::MechanismInvalid | RvError::KeyFunctionNotPermitted, _) => {
+                Self::Unfit("the token does not sign with this key and CKM_ECDSA")
+            }
+            error => Self::Away(Box::new(error)),
+        }
     }
 }
 
@@ -279,5 +284,8 @@ mod tests {
             assert!(matches!(failed(code), Trouble::Away(_)), "{shown}");
         }
         assert!(matches!(SignError::from(of_login(Error::NotSupported)), SignError::Unavailable(_)));
+        for code in [RvError::MechanismInvalid, RvError::KeyFunctionNotPermitted] {
+            assert!(matches!(Trouble::from(Error::Pkcs11(code, Function::SignInit)), Trouble::Unfit(_)));
+        }
     }
 }
