@@ -11,7 +11,7 @@
 //!
 //! MODULE is the absolute path of the HSM's library, TOKEN and KEY are labels. `suite` runs the contract that all
 //! signers are held to, `rate` mints, `refused` is well where the key cannot be opened for this reason, and `away`
-//! takes the token's folder away while it signs. `lost` closes its sessions again and again. `steal` has the PIN and is well where the key
+//! takes the token's folder away while it signs. `lost` logs it out again and again. `steal` has the PIN and is well where the key
 //! cannot be read or copied out all the same. `examples/e2e/signers.sh` makes such a token
 //! with SoftHSM and runs all of it.
 
@@ -72,7 +72,7 @@ async fn begin(arguments: Vec<String>) -> Result<(), Failure> {
             say("the key can be neither read nor copied out, with the PIN")
         }
         ["lost"] => lost(opening.await?, module, token).await,
-        ["away", folder] => away(opening.await?, Path::new(folder), &pin).await,
+        ["away", folder] => away(opening.await?, module, Path::new(folder), &pin).await,
         _ => Err(USAGE.into()),
     }
 }
@@ -118,8 +118,9 @@ async fn rate(signer: Pkcs11Signer) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Nothing is signed while the token is away, and the host is told to try again.
-async fn away(signer: Pkcs11Signer, folder: &Path, pin: &str) -> Result<(), Failure> {
+/// Nothing is signed while the token is away, and the host is told to try again. SoftHSM remembers that a token was
+/// gone until its work is ended; after that it mints.
+async fn away(signer: Pkcs11Signer, module: &str, folder: &Path, pin: &str) -> Result<(), Failure> {
     let signer = Arc::new(signer);
     let minter = minter(signer.clone())?;
     mint(&minter).await?;
@@ -141,20 +142,23 @@ async fn away(signer: Pkcs11Signer, folder: &Path, pin: &str) -> Result<(), Fail
     }
     say("the token is away: 20 tokens asked for, none minted, each to be asked for again")?;
     std::fs::rename(&elsewhere, folder)?;
-    Ok(())
+    Pkcs11::new(module)?.finalize()?;
+    mint(&minter).await?;
+    say("the token is back: it mints")
 }
 
-/// All sessions end under the signer's hands, and the login with them: it opens others.
-async fn lost(signer: Pkcs11Signer, module: &str, token: &str) -> Result<(), Failure> {
+/// Somebody else in the process logs out, and then ends the module's work: the signer logs in again and begins anew.
+async fn lost(signer: Pkcs11Signer, path: &str, token: &str) -> Result<(), Failure> {
     let minter = minter(Arc::new(signer))?;
-    let module = Pkcs11::new(module)?;
-    let slot = slot_of(&module, token)?;
     for _ in 0..10 {
         mint(&minter).await?;
-        module.close_all_sessions(slot)?;
+        let module = Pkcs11::new(path)?;
+        module.open_ro_session(slot_of(&module, token)?)?.logout()?;
+        mint(&minter).await?;
+        module.finalize()?;
         mint(&minter).await?;
     }
-    say("ten times all sessions were closed, and the next token was minted")
+    say("ten times it was logged out and the module ended, and the next token was minted")
 }
 
 fn slot_of(module: &Pkcs11, token: &str) -> Result<Slot, Failure> {

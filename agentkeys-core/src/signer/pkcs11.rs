@@ -27,7 +27,8 @@ use crate::secret::Secret;
 /// is the whole process's, so another user of the same module is logged in as well. The PIN is kept to log in
 /// again. After one refused PIN it is never tried again, because a token locks after a few.
 ///
-/// A module that was loaded stays loaded: its threads may live on.
+/// A module that was loaded stays loaded: its threads may live on. Some modules go on saying that a token is gone
+/// until `C_Finalize`, which would end all work of the process with them and is therefore the host's, or a restart.
 pub struct Pkcs11Signer {
     pool: Arc<Pool<Token>>,
     in_flight: Arc<Semaphore>,
