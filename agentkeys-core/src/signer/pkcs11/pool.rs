@@ -44,7 +44,7 @@ impl From<Trouble> for SignError {
 pub(super) struct Pool<D: Device> {
     pub(super) device: D,
     key: PublicKey,
-    idle: Mutex<Vec<D::Session>>,
+    pub(super) idle: Mutex<Vec<D::Session>>,
     /// One is opened at a time, and none once the PIN was refused.
     opening: Mutex<Option<&'static str>>,
 }

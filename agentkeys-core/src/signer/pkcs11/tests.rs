@@ -19,6 +19,7 @@ enum Next {
     Swapped,
     Der,
     Short,
+    Long,
     Panics,
 }
 
@@ -55,6 +56,7 @@ impl Device for Fake {
             Some(Next::Swapped) => signature.rotate_left(32),
             Some(Next::Der) => signature.splice(0..0, [0x30, 0x44]).for_each(drop),
             Some(Next::Short) => signature.truncate(63),
+            Some(Next::Long) => signature.push(0),
             Some(Next::Panics) => panic!("MARKED"),
             None => {}
         }
@@ -108,7 +110,8 @@ fn r45_a_session_is_kept_and_a_lost_one_is_opened_anew() {
     pool.device.signs.lock().unwrap().push_back(Next::Lost);
     pool.sign(b"message").unwrap();
     assert_eq!(opened(&pool), 2);
-    assert_eq!(pool.device.asked.load(Ordering::SeqCst), 5, "the old ones were not asked one by one");
+    assert_eq!(pool.device.asked.load(Ordering::SeqCst), 5);
+    assert_eq!(pool.idle.lock().unwrap().len(), 1, "the old ones are given up too");
 }
 
 #[test]
@@ -150,7 +153,7 @@ fn r45_a_refused_pin_is_never_tried_again() {
 #[test]
 fn r45_nothing_is_released_that_the_public_key_does_not_verify() {
     let pool = pool();
-    for next in [Next::Swapped, Next::Der, Next::Short] {
+    for next in [Next::Swapped, Next::Der, Next::Short, Next::Long] {
         let what = format!("{next:?}");
         pool.sign(b"message").unwrap();
         let before = opened(&pool);
