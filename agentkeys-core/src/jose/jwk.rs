@@ -267,9 +267,9 @@ impl PublicJwk {
             Some((x.try_into().ok()?, y.try_into().ok()?))
         });
         let (x, y): ([u8; 32], [u8; 32]) = coordinates.ok_or(JwkError::Type)?;
-        let key = Self::es256(&x, &y);
-        key.to_jwk()?;
-        Ok(key)
+        let public = Self::es256(&x, &y);
+        public.to_jwk()?;
+        Ok(public)
     }
 
     /// Reads one as it is published, without `x5c`; its name must be its thumbprint.
