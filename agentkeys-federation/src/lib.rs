@@ -43,6 +43,7 @@
 //! and [`lint`] reads those of others.
 //!
 //! # Features
+//! - `kms`: `KmsSigner`, a [`TokenSigner`](agentkeys_core::TokenSigner) whose key is in AWS KMS.
 //! - `provide-credentials`: a [`CredentialSource`] is an aws-sdk `ProvideCredentials`.
 //! - `sqlite`: `SqliteAudit`, an [`AuditSink`] in a database of this process.
 //! - `postgres`: `PostgresAudit`, an [`AuditSink`] that several replicas share.
@@ -89,6 +90,8 @@ pub use aws::{
     TAG_ACTOR_OMNI, TAG_DATA_CLASS, TAG_USER_WALLET, TAGS_CLAIM, TagError, TagsForm, Thumbprint,
     WebIdentityTrust, lint,
 };
+#[cfg(feature = "kms")]
+pub use aws::{KMS_TIMEOUT, KeyArn, KmsKey, KmsSigner, SIGN_TRIES};
 pub use broker::{Broker, BrokerError, CredentialRequest, Tenant, TenantError, TenantPolicy};
 pub use cloud::{ClientId, ClientIdError, CloudRole, CloudSession};
 pub use credentials::AwsCredentials;

@@ -8,6 +8,7 @@ export CI=true
 ./boto3.sh
 ./policies.sh
 ./guide.sh
+./signers.sh
 ./spire.sh
 ./spire.sh ./examples/e2e/ceph_rgw.sh
 ./minio.sh

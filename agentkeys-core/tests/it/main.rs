@@ -18,6 +18,7 @@ mod leaks;
 mod mint;
 mod oracle;
 mod session;
+mod signer_contract;
 mod support;
 mod token_cache;
 mod vectors;

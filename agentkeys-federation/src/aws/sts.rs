@@ -72,7 +72,7 @@ impl Sts {
 
 /// Dates signatures. A clock that fails gives 1970, which no STS takes.
 #[derive(Debug)]
-struct SigningClock(Arc<dyn Clock>);
+pub(super) struct SigningClock(pub(super) Arc<dyn Clock>);
 
 impl TimeSource for SigningClock {
     fn now(&self) -> SystemTime {

@@ -19,6 +19,7 @@ mod clouds;
 mod environment;
 mod exchange;
 mod import_rows;
+mod kms;
 mod leaks;
 mod minio;
 mod policies;
