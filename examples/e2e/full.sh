@@ -16,3 +16,5 @@ export CI=true
 # credentials of the sidecar that end nine times over
 CLIENTS_SECONDS=900 ./clients.sh
 POSTGRES_ROWS=1000000 ./postgres.sh
+./clouds.sh
+(cd ../.. && cargo run -q --release -p agentkeys-examples --example load -- --long)
