@@ -22,8 +22,10 @@ use crate::jose::{Algorithm, KeySet, encode_segment};
 use crate::random::{Random, RandomError};
 
 mod contract;
+mod replay;
 
 pub use contract::{ContractCases, attestor_contract};
+pub use replay::replay_guard_contract;
 
 /// A clock that stands until it is moved.
 #[derive(Debug)]
