@@ -9,7 +9,13 @@ use async_trait::async_trait;
 mod chain;
 mod event;
 mod fan_out;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod ids;
 mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod queue;
 mod row;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -21,9 +27,16 @@ pub use event::{
 };
 pub use fan_out::{FanOut, FanOutError};
 pub use memory::MemoryAudit;
+#[cfg(feature = "postgres")]
+pub use postgres::{
+    ChainName, ChainNameError, MAX_CHAINS, PostgresAudit, PostgresAuditError, PostgresLogin,
+    PostgresLoginError,
+};
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub use queue::{APPEND_TIMEOUT, MAX_QUEUE};
 pub use row::{AUDIT_COLUMNS, AuditRow, AuditValue};
 #[cfg(feature = "sqlite")]
-pub use sqlite::{APPEND_TIMEOUT, AuditStoreError, MAX_QUEUE, SqliteAudit};
+pub use sqlite::{AuditStoreError, SqliteAudit};
 
 /// Keeps the record of what was minted and exchanged, for whom, and how it ended (R87).
 ///

@@ -42,6 +42,7 @@
 //! # Features
 //! - `provide-credentials`: a [`CredentialSource`] is an aws-sdk `ProvideCredentials`.
 //! - `sqlite`: `SqliteAudit`, an [`AuditSink`] in a database of this process.
+//! - `postgres`: `PostgresAudit`, an [`AuditSink`] that several replicas share.
 
 mod actor;
 mod audit;
@@ -54,12 +55,19 @@ mod source;
 pub mod vend;
 
 pub use actor::{ActorError, ActorOmni, Wallet};
-#[cfg(feature = "sqlite")]
-pub use audit::{APPEND_TIMEOUT, AuditStoreError, MAX_QUEUE, SqliteAudit};
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub use audit::{APPEND_TIMEOUT, MAX_QUEUE};
 pub use audit::{
     AUDIT_COLUMNS, Attribution, AuditCode, AuditError, AuditEvent, AuditId, AuditRow, AuditSink,
     AuditTextError, AuditValue, ChainError, ChainHead, ChainWalk, FanOut, FanOutError, Intent, MemoryAudit,
     MintPath, Outcome, OutcomeKind, Receipt, Refusal, verify_chain,
+};
+#[cfg(feature = "sqlite")]
+pub use audit::{AuditStoreError, SqliteAudit};
+#[cfg(feature = "postgres")]
+pub use audit::{
+    ChainName, ChainNameError, MAX_CHAINS, PostgresAudit, PostgresAuditError, PostgresLogin,
+    PostgresLoginError,
 };
 pub use aws::{
     AccountId, AssumeError, AttributedSession, AwsExchanger, BaseCredentials, BucketName, ClassAccess,

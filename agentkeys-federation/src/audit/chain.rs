@@ -216,11 +216,38 @@ pub(super) fn link(before: &Hash, text: &[u8], room: &mut Vec<u8>) -> Hash {
     sha256(room)
 }
 
+/// A row's place, while rows are written one after another.
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+#[derive(Debug, Default)]
+pub(super) struct Place {
+    text: Vec<u8>,
+    room: Vec<u8>,
+}
+
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+impl Place {
+    /// The head with a row as the last whose values but for its number are spelled in `values`.
+    pub(super) fn after(&mut self, head: &ChainHead, values: &[u8]) -> ChainHead {
+        let count = head.count.saturating_add(1);
+        self.text.clear();
+        self.text.extend_from_slice(b"[");
+        self.text.extend_from_slice(count.to_string().as_bytes());
+        self.text.extend_from_slice(b",");
+        self.text.extend_from_slice(values.get(1..).unwrap_or_default());
+        ChainHead { count, hash: link(&head.hash, &self.text, &mut self.room) }
+    }
+
+    /// The text of that row.
+    pub(super) fn text(&self) -> &[u8] {
+        &self.text
+    }
+}
+
 const DOMAIN: &[u8] = b"agentkeys/audit-row/v2\0";
 
 const HEAD_PREFIX: &str = "ak-audit-1 ";
 
-#[cfg(all(test, feature = "sqlite"))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -1,23 +1,20 @@
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use agentkeys_core::ErrorKind;
 use async_trait::async_trait;
-use tokio::sync::oneshot;
 
 use super::chain::{ChainError, ChainHead};
 use super::event::AuditEvent;
+use super::queue::{MAX_QUEUE, Queue};
 use super::{AuditError, AuditSink};
 
+mod arrivals;
 mod head;
-mod ids;
-mod queue;
 mod store;
 mod writer;
 
 use head::HeadFile;
-use queue::{Append, Queue};
 use store::Store;
 
 /// Rows in an SQLite database of this process, in write-ahead mode with `synchronous = FULL`.
@@ -26,7 +23,8 @@ use store::Store;
 /// the table `audit_rows`; the view `audit` has a column for each value.
 ///
 /// One thread writes. Events that arrive while it waits for the disk share the next transaction and its one
-/// `fsync`. At most [`MAX_QUEUE`] wait; one more is [`AuditError::Full`], and after [`APPEND_TIMEOUT`] a
+/// `fsync`. At most [`MAX_QUEUE`] wait; one more is [`AuditError::Full`], and after
+/// [`APPEND_TIMEOUT`](super::APPEND_TIMEOUT) a
 /// caller gets [`AuditError::Slow`]. After an error of a commit, where nobody knows what is on the disk, it is
 /// closed until the host opens it anew.
 ///
@@ -44,7 +42,7 @@ use store::Store;
 /// It must be used on a tokio runtime with time.
 #[derive(Debug)]
 pub struct SqliteAudit {
-    queue: Arc<Queue>,
+    queue: Arc<Queue<Condvar>>,
     head: Arc<Mutex<ChainHead>>,
 }
 
@@ -105,9 +103,7 @@ impl SqliteAudit {
     /// # Errors
     /// [`AuditError`]; it is closed in any case.
     pub async fn close(self) -> Result<ChainHead, AuditError> {
-        let (answer, answered) = oneshot::channel();
-        self.queue.close(answer);
-        answered.await.unwrap_or(Err(AuditError::Closed))
+        self.queue.close().await
     }
 }
 
@@ -120,13 +116,7 @@ impl Drop for SqliteAudit {
 #[async_trait]
 impl AuditSink for SqliteAudit {
     async fn append(&self, event: &AuditEvent<'_>) -> Result<(), AuditError> {
-        let (append, answered) = Append::new(event);
-        self.queue.push(append)?;
-        match tokio::time::timeout(APPEND_TIMEOUT, answered).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(AuditError::Closed),
-            Err(_) => Err(AuditError::Slow),
-        }
+        self.queue.append(event).await
     }
 }
 
@@ -168,23 +158,15 @@ fn head_path(database: &Path) -> PathBuf {
     path.into()
 }
 
-/// How many events may wait for the disk.
-pub const MAX_QUEUE: usize = 1024;
-
-/// So many ids are known to be used, the last ones, so many to have been refused, and there may be so many
-/// mints under way.
-const MAX_IDS: usize = 16_384;
-
-/// How long an event may wait for the disk.
-pub const APPEND_TIMEOUT: Duration = Duration::from_secs(5);
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use agentkeys_core::testing::SeededRandom;
     use agentkeys_core::{ErrorKind, Timestamp};
 
     use super::*;
-    use crate::audit::{AuditCode, AuditId, Refusal};
+    use crate::audit::{APPEND_TIMEOUT, AuditCode, AuditId, Refusal};
 
     fn refusal() -> Refusal {
         let id = AuditId::generate(&*SeededRandom::new(7)).unwrap();

@@ -7,12 +7,13 @@ use std::time::Duration;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Statement};
 
+use super::AuditStoreError;
+use super::arrivals::Arrivals;
 use super::head::{HeadFile, check_private, create_private};
-use super::ids::Ids;
-use super::queue::{Arrivals, Told};
-use super::{APPEND_TIMEOUT, AuditStoreError};
 use crate::audit::AuditError;
-use crate::audit::chain::{ChainError, ChainHead, ChainWalk, link};
+use crate::audit::chain::{ChainError, ChainHead, ChainWalk, Place};
+use crate::audit::ids::{Ids, Kind, MAX_ID_ROWS};
+use crate::audit::queue::{APPEND_TIMEOUT, Told};
 use crate::audit::row::AUDIT_COLUMNS;
 
 /// The database and the head, in the hands of the one who writes.
@@ -66,7 +67,7 @@ impl Store {
         let mut walk = ChainWalk::from(known, known);
         walk_along(&mut database.prepare(sql)?, [integer(known.count())], &mut walk)?;
         let head = walk.finish()?;
-        let ids = Ids::read(&database)?;
+        let ids = read_ids(&database)?;
         let mut store = Self { head, ids, database, file, in_doubt: false, logged: 0 };
         store.file.write(&store.head).and_then(|()| store.file.sync()).map_err(AuditStoreError::Io)?;
         Ok(store)
@@ -150,13 +151,13 @@ fn insert(
     told: &mut Vec<Told>,
 ) -> rusqlite::Result<Vec<Result<(), AuditError>>> {
     let mut insert = database.prepare_cached(INSERT)?;
-    let (mut answers, mut room) = (Vec::new(), Room::default());
+    let (mut answers, mut place) = (Vec::new(), Place::default());
     for append in arrivals {
         told.push(append.told);
         // an event that is refused leaves the others alone
         let checked = ids.check(&append.id, append.kind);
         if checked.is_ok() {
-            *head = place(&mut insert, &append.text, head, &mut room)?;
+            *head = put(&mut insert, &append.text, head, &mut place)?;
             ids.put(append.id, append.kind, head.count());
         }
         answers.push(checked);
@@ -165,31 +166,35 @@ fn insert(
 }
 
 /// The row after `head`, whose values but for its number are spelled in `values`.
-fn place(
+fn put(
     insert: &mut Statement<'_>,
     values: &[u8],
     head: &ChainHead,
-    room: &mut Room,
+    place: &mut Place,
 ) -> rusqlite::Result<ChainHead> {
-    let count = head.count().saturating_add(1);
-    room.text.clear();
-    room.text.extend_from_slice(b"[");
-    room.text.extend_from_slice(count.to_string().as_bytes());
-    room.text.extend_from_slice(b",");
-    room.text.extend_from_slice(values.get(1..).unwrap_or_default());
-    let hash = link(head.hash(), &room.text, &mut room.linked);
-    insert.raw_bind_parameter(1, integer(count))?;
-    insert.raw_bind_parameter(2, ToSqlOutput::Borrowed(ValueRef::Text(&room.text)))?;
-    insert.raw_bind_parameter(3, hash)?;
+    let head = place.after(head, values);
+    insert.raw_bind_parameter(1, integer(head.count()))?;
+    insert.raw_bind_parameter(2, ToSqlOutput::Borrowed(ValueRef::Text(place.text())))?;
+    insert.raw_bind_parameter(3, head.hash())?;
     insert.raw_execute()?;
-    Ok(ChainHead::at(count, hash))
+    Ok(head)
 }
 
-/// To work in.
-#[derive(Default)]
-struct Room {
-    text: Vec<u8>,
-    linked: Vec<u8>,
+/// The ids of the rows that there are.
+fn read_ids(database: &Connection) -> Result<Ids, AuditStoreError> {
+    let mut ids = Ids::default();
+    let mut rows = database.prepare(LAST)?;
+    let mut rows = rows.query([MAX_ID_ROWS])?;
+    while let Some(row) = rows.next()? {
+        let seq = row.get::<_, i64>(0)?.unsigned_abs();
+        let id = row.get_ref(1)?.as_str().ok().and_then(|id| id.parse().ok());
+        let kind = row.get_ref(2)?.as_str().ok().and_then(Kind::parse);
+        let (Some(id), Some(kind)) = (id, kind) else {
+            return Err(ChainError::Row(seq).into());
+        };
+        ids.put(id, kind, seq);
+    }
+    Ok(ids)
 }
 
 pub(super) fn verify(path: &Path, known: &ChainHead) -> Result<ChainHead, AuditStoreError> {
@@ -250,6 +255,10 @@ const VERSION: i64 = 2;
 /// About as many rows as SQLite would leave in its log.
 const MANY: u64 = 4096;
 
+/// In the order in which they were written.
+const LAST: &str =
+    "SELECT seq, id, event FROM audit WHERE seq > (SELECT max(seq) FROM audit_rows) - ?1 ORDER BY seq";
+
 const INSERT: &str = "INSERT INTO audit_rows (seq, row, hash) VALUES (?1, ?2, ?3)";
 
 /// A row is written as the text that is hashed; the view has a column for each value. What a row may be is
@@ -281,7 +290,7 @@ mod tests {
     use agentkeys_core::testing::SeededRandom;
 
     use super::*;
-    use crate::audit::sqlite::queue::{Append, Queue};
+    use crate::audit::queue::{Append, Queue};
     use crate::audit::{AuditCode, AuditEvent, AuditId, Refusal};
 
     #[test]

@@ -1,11 +1,11 @@
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 
-use super::queue::Queue;
 use super::store::Store;
 use crate::audit::chain::ChainHead;
+use crate::audit::queue::{Ends, Queue};
 
 /// Writes what comes, in batches, until it is closed, nobody is left to append, or the store is in doubt.
-pub(super) fn run(mut store: Store, queue: &Queue, shown: &Mutex<ChainHead>) {
+pub(super) fn run(mut store: Store, queue: &Queue<Condvar>, shown: &Mutex<ChainHead>) {
     let ends = Ends(queue);
     let mut last = 1;
     while let Some(arrivals) = queue.arrivals(last, || store.rest()) {
@@ -23,14 +23,5 @@ pub(super) fn run(mut store: Store, queue: &Queue, shown: &Mutex<ChainHead>) {
     let closed = store.close();
     if let Some(told) = ends.0.end() {
         let _ = told.send(closed);
-    }
-}
-
-/// However the writer ends, nobody waits for it.
-struct Ends<'q>(&'q Queue);
-
-impl Drop for Ends<'_> {
-    fn drop(&mut self) {
-        drop(self.0.end());
     }
 }

@@ -1,112 +1,16 @@
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, PoisonError};
 use std::time::{Duration, Instant};
 use std::{mem, thread, vec};
 
-use tokio::sync::oneshot;
+use crate::audit::queue::{Append, Queue, Wake};
 
-use super::ids::Kind;
-use crate::audit::AuditError;
-use crate::audit::chain::{ChainHead, spell};
-use crate::audit::event::{AuditEvent, AuditId};
-use crate::audit::row::cells;
-
-/// An event on its way to the disk, and whoever waits for it.
-#[derive(Debug)]
-pub(super) struct Append {
-    pub(super) id: AuditId,
-    pub(super) kind: Kind,
-    /// The row's text but for its number, which is not known yet.
-    pub(super) text: Vec<u8>,
-    pub(super) told: Told,
-}
-
-pub(super) type Told = oneshot::Sender<Result<(), AuditError>>;
-
-impl Append {
-    pub(super) fn new(event: &AuditEvent<'_>) -> (Self, oneshot::Receiver<Result<(), AuditError>>) {
-        let (told, answered) = oneshot::channel();
-        let mut text = Vec::with_capacity(768);
-        spell(cells(0, event).into_iter().skip(1), &mut text);
-        (Self { id: event.id().clone(), kind: Kind::of(event), text, told }, answered)
+impl Wake for Condvar {
+    fn wake(&self) {
+        self.notify_one();
     }
 }
 
-pub(super) type Closed = oneshot::Sender<Result<ChainHead, AuditError>>;
-
-/// What waits for the one who writes.
-#[derive(Debug)]
-pub(super) struct Queue {
-    room: usize,
-    state: Mutex<State>,
-    awake: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    waiting: Vec<Append>,
-    /// The writer sleeps until there is something.
-    asleep: bool,
-    end: Option<End>,
-}
-
-/// Why nothing more is taken.
-#[derive(Debug)]
-enum End {
-    /// Somebody closes the log and waits for it.
-    Asked(Closed),
-    /// Nobody is left, or the writer is gone.
-    Gone,
-}
-
-impl Queue {
-    pub(super) fn new(room: usize) -> Self {
-        Self { room, state: Mutex::default(), awake: Condvar::new() }
-    }
-
-    pub(super) fn push(&self, append: Append) -> Result<(), AuditError> {
-        let mut state = self.state();
-        if state.end.is_some() {
-            return Err(AuditError::Closed);
-        }
-        if state.waiting.len() >= self.room {
-            return Err(AuditError::Full);
-        }
-        state.waiting.push(append);
-        let asleep = mem::take(&mut state.asleep);
-        drop(state);
-        if asleep {
-            self.awake.notify_one();
-        }
-        Ok(())
-    }
-
-    /// Takes nothing more; what waits is written, and then `closed` is told.
-    pub(super) fn close(&self, closed: Closed) {
-        let mut state = self.state();
-        // where it has ended, `closed` is dropped, and that says so
-        if state.end.is_none() {
-            state.end = Some(End::Asked(closed));
-        }
-        drop(state);
-        self.awake.notify_one();
-    }
-
-    /// Nobody is left to append.
-    pub(super) fn leave(&self) {
-        self.state().end.get_or_insert(End::Gone);
-        self.awake.notify_one();
-    }
-
-    /// The writer is gone: whoever waits is told so.
-    pub(super) fn end(&self) -> Option<Closed> {
-        let mut state = self.state();
-        state.waiting.clear();
-        match state.end.replace(End::Gone) {
-            Some(End::Asked(closed)) => Some(closed),
-            Some(End::Gone) | None => None,
-        }
-    }
-
+impl Queue<Condvar> {
     /// What comes next, as soon as there is something; none when nothing will come any more.
     ///
     /// Those who were answered together come back together: as long as there are fewer than `last`, more are
@@ -144,16 +48,12 @@ impl Queue {
             thread::yield_now();
         }
     }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// The rows of one transaction, while they come.
 #[derive(Debug)]
 pub(super) struct Arrivals<'q> {
-    queue: &'q Queue,
+    queue: &'q Queue<Condvar>,
     here: vec::IntoIter<Append>,
     taken: usize,
     last: usize,
@@ -195,9 +95,11 @@ mod tests {
     use std::sync::Arc;
 
     use agentkeys_core::Timestamp;
+    use tokio::sync::oneshot;
 
     use super::*;
-    use crate::audit::{AuditCode, Refusal};
+    use crate::audit::queue::Append;
+    use crate::audit::{AuditCode, AuditEvent, Refusal};
 
     type Answered = oneshot::Receiver<Result<(), AuditError>>;
 
@@ -207,7 +109,7 @@ mod tests {
         Append::new(&AuditEvent::Refusal(&refusal))
     }
 
-    fn waiting(count: usize) -> (Queue, Vec<Answered>) {
+    fn waiting(count: usize) -> (Queue<Condvar>, Vec<Answered>) {
         let queue = Queue::new(1000);
         let answered = (0..count).map(|_| {
             let (append, answered) = append();
@@ -246,7 +148,7 @@ mod tests {
     fn what_came_before_the_end_is_written_before_it() {
         let (queue, _answered) = waiting(2);
         let (closed, _close) = oneshot::channel();
-        queue.close(closed);
+        queue.ask_to_close(closed);
         assert!(matches!(queue.push(append().0), Err(AuditError::Closed)));
         assert_eq!(queue.arrivals(9, || ()).unwrap().count(), 2);
         assert!(queue.arrivals(9, || ()).is_none() && queue.end().is_some());
@@ -255,7 +157,7 @@ mod tests {
 
     #[test]
     fn as_many_as_the_last_time_are_waited_for_and_the_writer_is_woken() {
-        let queue = Arc::new(Queue::new(10));
+        let queue = Arc::new(Queue::<Condvar>::new(10));
         std::thread::scope(|scope| {
             let (appends, _answered): (Vec<_>, Vec<_>) = (0..2).map(|_| append()).unzip();
             let brings = queue.clone();

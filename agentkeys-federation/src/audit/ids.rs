@@ -1,11 +1,7 @@
 use std::collections::{HashMap, VecDeque};
 
-use rusqlite::Connection;
-
-use super::{AuditStoreError, MAX_IDS};
-use crate::audit::AuditError;
-use crate::audit::chain::ChainError;
-use crate::audit::event::{AuditEvent, AuditId};
+use super::AuditError;
+use super::event::{AuditEvent, AuditId};
 
 /// What an event is, as far as an id may have only one of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +20,7 @@ impl Kind {
         }
     }
 
-    fn parse(label: &str) -> Option<Self> {
+    pub(super) fn parse(label: &str) -> Option<Self> {
         Some(match label {
             "intent" => Self::Intent,
             "outcome" => Self::Outcome,
@@ -45,23 +41,6 @@ pub(super) struct Ids {
 }
 
 impl Ids {
-    /// Of the rows that there are.
-    pub(super) fn read(database: &Connection) -> Result<Self, AuditStoreError> {
-        let mut ids = Self::default();
-        let mut rows = database.prepare(LAST)?;
-        let mut rows = rows.query([2 * MAX_IDS as i64])?;
-        while let Some(row) = rows.next()? {
-            let seq = row.get::<_, i64>(0)?.unsigned_abs();
-            let id = row.get_ref(1)?.as_str().ok().and_then(|id| id.parse().ok());
-            let kind = row.get_ref(2)?.as_str().ok().and_then(Kind::parse);
-            let (Some(id), Some(kind)) = (id, kind) else {
-                return Err(ChainError::Row(seq).into());
-            };
-            ids.put(id, kind, seq);
-        }
-        Ok(ids)
-    }
-
     /// Whether this event may follow what there is of its id.
     pub(super) fn check(&self, id: &AuditId, kind: Kind) -> Result<(), AuditError> {
         let doubled = match kind {
@@ -122,9 +101,12 @@ impl Recent {
     }
 }
 
-/// In the order in which they were written.
-const LAST: &str =
-    "SELECT seq, id, event FROM audit WHERE seq > (SELECT max(seq) FROM audit_rows) - ?1 ORDER BY seq";
+/// So many ids are known to be used, the last ones, so many to have been refused, and there may be so many
+/// mints under way.
+pub(super) const MAX_IDS: usize = 16_384;
+
+/// So many rows, the last ones, tell of these ids.
+pub(super) const MAX_ID_ROWS: i64 = 2 * MAX_IDS as i64;
 
 #[cfg(test)]
 mod tests {
