@@ -18,6 +18,7 @@ pub mod doctor;
 mod expectations;
 mod isolation;
 mod issuer;
+pub mod replicas;
 mod report;
 mod serve;
 pub mod sidecar;
