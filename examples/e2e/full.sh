@@ -10,5 +10,7 @@ export CI=true
 ./guide.sh
 ./spire.sh
 ./spire.sh ./examples/e2e/ceph_rgw.sh
+# replays, faults and rates of three replicas
+REPLICAS_REPLAYS=100000 REPLICAS_ROUNDS=15 REPLICAS_PROFILE=release ./replicas.sh
 # credentials of the sidecar that end nine times over
 CLIENTS_SECONDS=900 ./clients.sh

@@ -400,13 +400,23 @@ mod tests {
         let digits = "0123456789abcdefABCDEF0123456789".repeat(2);
         let good = file("good", format!("{digits}\n").as_bytes(), 0o600);
         assert_eq!(challenge_key(&good).unwrap().expose()[..4], [0x01, 0x23, 0x45, 0x67]);
-        for (at, bad) in ["", &digits[1..], &format!("{digits}0"), &digits.replace('a', "g"), &digits.replace("01", "+1"), &"é".repeat(32)]
-            .into_iter()
-            .enumerate()
+        for (at, bad) in [
+            "",
+            &digits[1..],
+            &format!("{digits}0"),
+            &digits.replace('a', "g"),
+            &digits.replace("01", "+1"),
+            &"é".repeat(32),
+        ]
+        .into_iter()
+        .enumerate()
         {
             let path = file(&format!("bad{at}"), bad.as_bytes(), 0o600);
             let error = challenge_key(&path).unwrap_err().to_string();
-            assert!(error.ends_with("it holds no key: 64 hexadecimal digits, as of `openssl rand -hex 32`"), "{bad}");
+            assert!(
+                error.ends_with("it holds no key: 64 hexadecimal digits, as of `openssl rand -hex 32`"),
+                "{bad}"
+            );
             fs::remove_file(path).unwrap();
         }
         let open = file("open", digits.as_bytes(), 0o644);
@@ -420,7 +430,8 @@ mod tests {
         let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let url = file("url", format!("redis://u:MARKED@{gone}").as_bytes(), 0o600);
         let challenge_key = file("key", "0".repeat(64).as_bytes(), 0o600);
-        let mut redis = RedisFiles { url: url.clone(), authorities: None, challenge_key: challenge_key.clone() };
+        let mut redis =
+            RedisFiles { url: url.clone(), authorities: None, challenge_key: challenge_key.clone() };
         let error = shared(&redis).await.err().unwrap().to_string();
         assert_eq!(error, format!("{}: there is no connection to redis", url.display()));
         let plain = file("plain", b"redis://u:MARKED@192.0.2.1", 0o600);

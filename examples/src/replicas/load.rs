@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use agentkeys_core::jose::decode_segment;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 use tokio::task::JoinSet;
 
@@ -64,7 +65,7 @@ impl Told {
     }
 
     fn token(&self, token: String) {
-        let payload = token.split('.').nth(1).and_then(|payload| decode_segment(payload).ok());
+        let payload = token.split('.').nth(1).and_then(|payload| URL_SAFE_NO_PAD.decode(payload).ok());
         let jti = payload.and_then(|payload| {
             let claims: Value = serde_json::from_slice(&payload).ok()?;
             Some(claims.get("jti")?.as_str()?.to_owned())

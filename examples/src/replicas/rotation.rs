@@ -17,10 +17,7 @@ pub(super) async fn prove(whole: &mut Whole, say: &impl Fn(&str)) -> Result<(), 
     let issuer = Issuer::loopback_http_for_tests(&format!("http://127.0.0.1:{}", whole.balancer))?;
     let http: Arc<dyn HttpClient> = Arc::new(ReqwestClient::new(HttpSettings::new(TrustStore::nobody()))?);
     let keys = Arc::new(JwksCache::discover(issuer.clone(), http));
-    let verifier = Verifier::<NoClaims>::new(
-        Profile::oidc(issuer, Arc::clone(&keys) as _),
-        "sts.amazonaws.com".parse()?,
-    );
+    let verifier = Verifier::new(Profile::oidc(issuer, Arc::clone(&keys) as _), "sts.amazonaws.com".parse()?);
     let load = Load::begin(whole, MINTERS, false).await?;
     let (mut kids, mut lost) = (BTreeMap::new(), 0_usize);
     let path = whole.folder.join("keys/oidc-keypair.json");
@@ -41,7 +38,7 @@ pub(super) async fn prove(whole: &mut Whole, say: &impl Fn(&str)) -> Result<(), 
         let until = tokio::time::Instant::now() + PHASE;
         while tokio::time::Instant::now() < until {
             for token in load.told.take_tokens() {
-                match verifier.verify(&token).await {
+                match verifier.verify::<NoClaims>(&token).await {
                     Ok(_) => *kids.entry(kid(&token)).or_insert(0_usize) += 1,
                     Err(error) => {
                         lost += 1;

@@ -226,8 +226,8 @@ fn r87_a_replica_has_one_audit_log_and_in_a_database_a_chain_of_its_own() {
 fn r80_one_module_lists_every_variable() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/broker");
     let list = std::fs::read_to_string(folder.join("variables.rs")).unwrap();
-    let readers =
-        ["config.rs", "config/replicas.rs", "config/tenants.rs"].map(|file| std::fs::read_to_string(folder.join(file)).unwrap());
+    let readers = ["config.rs", "config/replicas.rs", "config/tenants.rs"]
+        .map(|file| std::fs::read_to_string(folder.join(file)).unwrap());
     for line in list.lines().filter(|line| line.starts_with("pub(crate) const") && line.contains(": &str = "))
     {
         let name = line.split(' ').nth(2).unwrap().trim_end_matches(':');
@@ -245,10 +245,17 @@ fn r80_one_module_lists_every_variable() {
     };
     assert!(!readers.iter().any(beyond));
     // what says where a setting is from is in the documentation of the file
-    for variable in
-        ["OIDC_ISSUER", "AWS_REGION", "OIDC_KEYPAIR_PATH", "SESSION_KEYPAIR_PATH", "AUDIT_DB_PATH",
-         "AUDIT_CHAIN", "CHALLENGE_KEY_FILE", "POSTGRES_URL_FILE", "REDIS_URL_FILE"]
-    {
+    for variable in [
+        "OIDC_ISSUER",
+        "AWS_REGION",
+        "OIDC_KEYPAIR_PATH",
+        "SESSION_KEYPAIR_PATH",
+        "AUDIT_DB_PATH",
+        "AUDIT_CHAIN",
+        "CHALLENGE_KEY_FILE",
+        "POSTGRES_URL_FILE",
+        "REDIS_URL_FILE",
+    ] {
         assert!(SAMPLE.contains(&format!("BROKER_{variable}")), "{variable}");
     }
 }
