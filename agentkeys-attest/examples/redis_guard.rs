@@ -51,7 +51,8 @@ async fn measured(places: &[&str], json: bool) -> Result<bool, Failure> {
     handle().check().await?;
     replay_guard_contract(handle(), handle(), &clock).await;
     say("redis_guard: the contract of guards holds on a real Redis");
-    if places.len() > 1 {
+    if places.len() > 1 || cfg!(debug_assertions) {
+        say("redis_guard: no rates: they are taken of a release build, without TLS");
         return Ok(true);
     }
 

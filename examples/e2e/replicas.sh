@@ -21,7 +21,9 @@ cleanup() {
     status=$?
     for name in redis haproxy; do
         if [ -n "$work" ] && [ -s "$work/$name.pid" ]; then
-            "${as_root[@]}" kill "$(cat "$work/$name.pid")" 2>/dev/null || true
+            pid=$(cat "$work/$name.pid")
+            "${as_root[@]}" kill "$pid" 2>/dev/null || true
+            while "${as_root[@]}" kill -0 "$pid" 2>/dev/null; do sleep 0.1; done
         fi
     done
     if [ "$status" != 0 ] && [ -n "$work" ]; then
@@ -66,9 +68,9 @@ echo "$apart $apart_one $apart_two $apart_three" >"$work/apart-ports"
 space="agentkeys-$$" link="agk$$"
 "${as_root[@]}" ip netns add "$space"
 "${as_root[@]}" ip link add "$link" type veth peer name eth0 netns "$space"
-"${as_root[@]}" ip address add 192.0.2.1/30 dev "$link"
+"${as_root[@]}" ip address add 198.18.77.1/30 dev "$link"
 "${as_root[@]}" ip link set "$link" up
-"${as_root[@]}" ip -n "$space" address add 192.0.2.2/30 dev eth0
+"${as_root[@]}" ip -n "$space" address add 198.18.77.2/30 dev eth0
 "${as_root[@]}" ip -n "$space" link set eth0 up
 "${as_root[@]}" ip -n "$space" link set lo up
 
@@ -77,10 +79,10 @@ openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=
 openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=redis \
     -keyout "$work/redis.key" -out "$work/redis.csr" 2>/dev/null
 openssl x509 -req -in "$work/redis.csr" -CA "$work/ca.pem" -CAkey "$work/ca.key" -CAcreateserial -days 1 \
-    -extfile <(printf 'subjectAltName=IP:192.0.2.2,IP:127.0.0.1') -out "$work/redis.pem" 2>/dev/null
+    -extfile <(printf 'subjectAltName=IP:198.18.77.2,IP:127.0.0.1') -out "$work/redis.pem" 2>/dev/null
 password=$(openssl rand -hex 16)
 cat >"$work/redis.conf" <<CONF
-bind 192.0.2.2 127.0.0.1
+bind 198.18.77.2 127.0.0.1
 port 0
 tls-port 6379
 tls-cert-file $work/redis.pem
@@ -95,6 +97,8 @@ maxmemory 256mb
 maxmemory-policy noeviction
 appendonly yes
 appendfsync everysec
+# nobody without a password comes in, on any address
+protected-mode no
 user default off
 user broker on >$password +set +info +select ~agentkeys:use:*
 CONF
@@ -117,9 +121,9 @@ command_file rows "psql -qAtX -h $AGENTKEYS_POSTGRES -p $database_port -U postgr
 # secrets are for their owner alone
 umask 077
 openssl rand -hex 32 >"$work/challenge.key"
-echo "rediss://broker:$password@192.0.2.2/0" >"$work/redis.url"
+echo "rediss://broker:$password@198.18.77.2/0" >"$work/redis.url"
 for number in 1 2 3; do
-    echo "rediss://broker:$password@192.0.2.2/$number" >"$work/apart-redis$number.url"
+    echo "rediss://broker:$password@198.18.77.2/$number" >"$work/apart-redis$number.url"
 done
 # a database, its tables by its owner, and the chains; replicas may read and add
 database() {

@@ -147,19 +147,22 @@ impl Whole {
         let arguments = self.arguments.get(number).ok_or("no such replica")?;
         let public =
             arguments.get(2).and_then(|address| address.rsplit_once(':')).ok_or("no port")?.1.parse()?;
+        let mut why = String::new();
         for _ in 0..STARTS {
             let mut command = Command::new(std::env::current_exe()?);
             let command = command.arg("serve").args(arguments).stdout(Stdio::piped()).kill_on_drop(true);
             let mut child = command.spawn()?;
             let mut said = BufReader::new(child.stdout.take().ok_or("no output")?).lines();
-            if said.next_line().await?.as_deref() == Some("listening") {
+            let first = said.next_line().await?;
+            if first.as_deref() == Some("listening") {
                 return Ok(Process { child, public, said });
             }
+            why = first.unwrap_or_default();
             // the lock of its chain may last for a moment after it was killed
             child.wait().await?;
             tokio::time::sleep(STEP).await;
         }
-        Err("a replica does not start".into())
+        Err(format!("a replica does not start: {why}").into())
     }
 
     /// Waits until the balancer sends requests to all of them.

@@ -119,7 +119,7 @@ impl Load {
 /// Sessions of agent green, whose evidence is good once, and credentials of pods that are new each time.
 async fn attesting(aws: &LoadAws, port: u16, stop: &AtomicBool, told: &Told) -> Result<(), Failure> {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
-    let (green, mut client) = (aws.green()?, Client::new(port));
+    let mut client = Client::new(port);
     while !stop.load(Ordering::Relaxed) {
         let asked = client.challenge().await;
         let Some(challenge) = asked.text("challenge") else {
@@ -127,7 +127,8 @@ async fn attesting(aws: &LoadAws, port: u16, stop: &AtomicBool, told: &Told) -> 
             tokio::time::sleep(PAUSE).await;
             continue;
         };
-        let evidence = green.fetch_with_challenge(&challenge).await?;
+        // a session signs once in a second
+        let evidence = aws.green()?.fetch_with_challenge(&challenge).await?;
         let answer = client.attest("aws-sts", std::str::from_utf8(evidence.expose())?).await;
         let failed = (answer.status != 200).then(|| answer.why());
         let well = failed.is_none();

@@ -10,12 +10,11 @@ use crate::Failure;
 /// Presents pieces of evidence [`EACH`] times each, to all replicas and the balancer at the same time.
 pub(super) async fn prove(whole: &Whole, replays: usize, say: &impl Fn(&str)) -> Result<(), Failure> {
     let ports: Vec<_> = whole.replicas.iter().map(|replica| replica.public).chain([whole.balancer]).collect();
-    let source = std::sync::Arc::new(whole.aws.green()?);
     let next = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let pieces = replays.div_ceil(EACH);
     let mut workers = JoinSet::new();
     for _ in 0..WORKERS {
-        let (source, next, ports) = (source.clone(), next.clone(), ports.clone());
+        let (aws, next, ports) = (whole.aws.clone(), next.clone(), ports.clone());
         workers.spawn(async move {
             let (mut accepted, mut refused) = (BTreeMap::new(), BTreeMap::new());
             let mut clients: Vec<_> = (0..EACH).map(|at| Client::new(port(&ports, at))).collect();
@@ -24,10 +23,11 @@ pub(super) async fn prove(whole: &Whole, replays: usize, say: &impl Fn(&str)) ->
                 if piece >= pieces {
                     return Ok::<_, Failure>((accepted, refused));
                 }
+                // a session of its own signs each: one signs once in a second
                 // the challenge is of one replica, and redeemed at all of them
                 let asked = Client::new(port(&ports, piece)).challenge().await;
                 let challenge = asked.text("challenge").ok_or_else(|| asked.why())?;
-                let evidence = source.fetch_with_challenge(&challenge).await?;
+                let evidence = aws.green()?.fetch_with_challenge(&challenge).await?;
                 let evidence = String::from_utf8(evidence.expose().to_vec())?;
                 let mut all = JoinSet::new();
                 for mut client in clients.drain(..) {
