@@ -12,7 +12,7 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use agentkeys_attest::replay::{RedisReplayGuard, RedisTrust, RedisUrl};
 use agentkeys_core::testing::{ManualClock, replay_guard_contract};
@@ -21,6 +21,7 @@ use agentkeys_core::{
 };
 use redis::aio::MultiplexedConnection;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 

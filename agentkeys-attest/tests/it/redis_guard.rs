@@ -173,11 +173,14 @@ async fn w8_a_server_that_does_not_answer_is_waited_for_a_second_and_left() {
 #[tokio::test]
 async fn w8_a_server_that_takes_the_connection_and_nothing_else_is_unavailable() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let guard = guard(&format!("redis://{}", silent.local_addr().unwrap()));
+    let address = silent.local_addr().unwrap();
+    let (guard, encrypted) = (guard(&format!("redis://{address}")), guard(&format!("rediss://{address}")));
     tokio::time::pause();
-    let begun = tokio::time::Instant::now();
-    assert_eq!(fault(&guard.check().await.unwrap_err()), RedisFault::Timeout);
-    assert!(begun.elapsed() <= RedisReplayGuard::CONNECT + Duration::from_millis(10));
+    for guard in [&guard, &encrypted] {
+        let begun = tokio::time::Instant::now();
+        assert_eq!(fault(&guard.check().await.unwrap_err()), RedisFault::Timeout);
+        assert!(begun.elapsed() <= RedisReplayGuard::CONNECT + Duration::from_millis(10));
+    }
     // many at the same time do not wait for each other for ever
     let begun = tokio::time::Instant::now();
     let ids: Vec<_> = (0..20).map(|number| id(&number.to_string())).collect();

@@ -86,8 +86,10 @@ async fn w8_a_node_of_a_cluster_is_vouched_for_as_well() {
 fn trust_in_nothing_that_can_be_read_is_refused() {
     let good = authority().pem();
     let broken = good.replace("MII", "MI!");
-    for pem in ["", "x", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", &broken] {
+    for pem in ["", "x", NO_CERTIFICATE, &format!("{good}{NO_CERTIFICATE}"), &broken] {
         assert!(RedisTrust::only(pem.as_bytes()).is_err(), "{pem}");
     }
     assert_eq!(format!("{:?}", RedisTrust::only(good.as_bytes()).unwrap()), "RedisTrust { .. }");
 }
+
+const NO_CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
