@@ -115,8 +115,12 @@ database_port=$(cat "$AGENTKEYS_POSTGRES/port")
 command_file postgres-kill "$root kill -9 \$(head -n 1 $AGENTKEYS_POSTGRES/data/postmaster.pid)"
 command_file postgres-start "$AGENTKEYS_POSTGRES/start >/dev/null"
 sql() { psql -qAtX -h "$AGENTKEYS_POSTGRES" -p "$database_port" -U "$1" -d "$2" -v ON_ERROR_STOP=1 -c "$3"; }
-command_file rows "psql -qAtX -h $AGENTKEYS_POSTGRES -p $database_port -U postgres -d agentkeys -v ON_ERROR_STOP=1 \
--c \"SELECT jti FROM agentkeys_audit.audit WHERE jti IS NOT NULL UNION SELECT access_key_id FROM agentkeys_audit.audit WHERE access_key_id IS NOT NULL\""
+# what was let go has an intent and an outcome without a refusal, in the same chain
+command_file rows "psql -qAtX -h $AGENTKEYS_POSTGRES -p $database_port -U postgres -d agentkeys -v ON_ERROR_STOP=1 <<'SQL'
+SELECT intent.jti FROM agentkeys_audit.audit AS intent JOIN agentkeys_audit.audit AS outcome USING (chain, id)
+    WHERE intent.event = 'intent' AND outcome.event = 'outcome' AND outcome.code IS NULL
+UNION SELECT access_key_id FROM agentkeys_audit.audit WHERE event = 'outcome' AND access_key_id IS NOT NULL;
+SQL"
 
 # secrets are for their owner alone
 umask 077

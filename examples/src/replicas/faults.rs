@@ -98,4 +98,4 @@ fn tell(
 const MINTERS: usize = 8;
 const BEFORE: Duration = Duration::from_secs(1);
 const LASTS: Duration = Duration::from_secs(3);
-const AFTER: Duration = Duration::from_secs(8);
+const AFTER: Duration = Duration::from_secs(6);

@@ -1,16 +1,18 @@
 //! One of several processes behind a balancer: the demonstration's broker on a Redis and a PostgreSQL that it
 //! shares with the others.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use agentkeys_core::{Issuer, KeyRing};
+use agentkeys_federation::{ChainHead, PostgresAudit};
 
 use super::{app, stack_names};
 use crate::Failure;
 use crate::broker::app::Keys;
 use crate::broker::config::{AuditPlace, RedisFiles};
-use crate::broker::start::{Audit, Running, bind, shared};
+use crate::broker::start::{Audit, Running, bind, postgres, shared};
 
 /// Where a replica finds everything.
 #[derive(Clone, Debug)]
@@ -54,6 +56,15 @@ impl Replica {
         let [public, operator] = places.listen;
         let running = Running::listen(app, audit, None, bind(public).await?, bind(operator).await?)?;
         Ok(Self { places, running })
+    }
+
+    /// Checks all chains of the database whose URL is in a file. Answers how many there are, and how many rows.
+    ///
+    /// # Errors
+    /// Where one of them is not whole.
+    pub async fn verify(url: &Path) -> Result<(usize, u64), Failure> {
+        let heads = PostgresAudit::verify(&postgres(url, None)?, &BTreeMap::new()).await?;
+        Ok((heads.len(), heads.values().map(ChainHead::count).sum()))
     }
 
     /// Signs with what is in the key files now.
