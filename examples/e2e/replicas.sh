@@ -8,7 +8,7 @@
 # needs root, or sudo. Without apt-get it says what it skipped; with CI=true that is a failure.
 #
 # REPLICAS_REPLAYS is how often evidence is presented, 2,000 if it is not set; REPLICAS_ROUNDS how many rounds are
-# compared, 3; REPLICAS_PROFILE is the profile, dev.
+# compared, 5; REPLICAS_PROFILE is the profile, dev.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 # PostgreSQL is started by the script that proves the audit log on it
@@ -188,5 +188,5 @@ grep -q 'replay guard does not answer' "$work/evicting"
 "$work/redis-start"
 echo "$(redis-server --version | cut -d' ' -f1-3), $(haproxy -v | head -n 1 | cut -d' ' -f1-3)"
 "$built/replicas" prove "$work" "${REPLICAS_REPLAYS:-2000}"
-"$built/replicas" rate "$work" "${REPLICAS_ROUNDS:-3}"
+"$built/replicas" rate "$work" "${REPLICAS_ROUNDS:-5}"
 echo "replicas on one Redis and one PostgreSQL: all of it held"

@@ -216,5 +216,5 @@ fn median(mut all: Vec<f64>) -> f64 {
 /// How long somebody waits who was refused.
 const PAUSE: Duration = Duration::from_millis(10);
 const CLIENTS: usize = 48;
-const WARM: Duration = Duration::from_millis(500);
-const ROUND: Duration = Duration::from_secs(4);
+const WARM: Duration = Duration::from_millis(300);
+const ROUND: Duration = Duration::from_secs(2);
