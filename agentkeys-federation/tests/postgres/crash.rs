@@ -144,8 +144,7 @@ async fn w56_a_commit_that_is_not_all_that_it_must_be_is_not_told_of() {
     let (answer, ()) = tokio::join!(audit.refusal(&event), async {
         until(async || database.number(&waits).await == 1).await;
         // the server then says that it committed, with a warning
-        let cancel =
-            "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+        let cancel = "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
         assert_eq!(database.number(cancel).await, 1);
     });
     let error = answer.unwrap_err();

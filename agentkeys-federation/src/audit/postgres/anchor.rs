@@ -104,8 +104,9 @@ impl Known {
     /// The heads of others that no anchor of ours has. Where nothing else is written there are none, unless there is
     /// an event among them: otherwise chains would answer each other's anchors for ever.
     pub(super) fn news(&self, own: &ChainName, heads: &Heads, idle: bool) -> BTreeMap<ChainName, ChainHead> {
-        let new =
-            |(name, last): &(&ChainName, &Last)| *name != own && self.anchored.get(*name) != Some(&last.head);
+        let new = |(name, last): &(&ChainName, &Last)| {
+            *name != own && self.anchored.get(*name) != Some(&last.head)
+        };
         let event = |(name, last): (&ChainName, &Last)| {
             self.anchored.get(name).is_none_or(|anchored| last.events > anchored.count())
         };

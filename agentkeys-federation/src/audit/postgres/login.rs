@@ -43,12 +43,11 @@ impl PostgresLogin {
         if roots.is_empty() {
             return Err(PostgresLoginError::Authorities);
         }
-        let tls =
-            ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-                .with_safe_default_protocol_versions()
-                .map_err(|_| PostgresLoginError::Authorities)?
-                .with_root_certificates(roots)
-                .with_no_client_auth();
+        let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|_| PostgresLoginError::Authorities)?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
         config.ssl_mode(SslMode::Require);
         Ok(Self { config, tls: Some(MakeRustlsConnect::new(tls)) })
     }
@@ -103,9 +102,7 @@ pub enum PostgresLoginError {
     #[error("the authorities are not certificates in pem")]
     Authorities,
     /// No host, or one that this way of connecting does not take.
-    #[error(
-        "a local host is a socket's folder or a loopback address, and one over tls has a name or address"
-    )]
+    #[error("a local host is a socket's folder or a loopback address, and one over tls has a name or address")]
     Host,
     /// Not a connection string.
     #[error("not a postgresql connection string")]

@@ -12,8 +12,7 @@ pub(super) async fn migrate(login: &PostgresLogin) -> Result<(), PostgresAuditEr
     let transaction = connected.client.transaction().await?;
     // two who migrate at once wait for each other
     transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&MIGRATION]).await?;
-    let encoding: String =
-        transaction.query_one("SELECT current_setting('server_encoding')", &[]).await?.get(0);
+    let encoding: String = transaction.query_one("SELECT current_setting('server_encoding')", &[]).await?.get(0);
     if encoding != "UTF8" {
         return Err(PostgresAuditError::Settings);
     }

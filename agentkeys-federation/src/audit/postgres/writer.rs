@@ -149,10 +149,7 @@ impl<R: Rows> Writer<R> {
                 look = Instant::now() + ANCHOR_EVERY;
                 match answered(session.heads()).await {
                     Ok(seen) => heads = self.see(seen)?,
-                    Err(_) => {
-                        self.session = None;
-                        break;
-                    }
+                    Err(_) => { self.session = None; break }
                 }
             }
             let appends = if ready { queue.gather(last).await } else { Vec::new() };
