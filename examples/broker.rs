@@ -19,6 +19,10 @@ use std::process::ExitCode;
 
 use agentkeys_examples::broker::Command;
 
+/// A server's memory is many small pieces for a short time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();

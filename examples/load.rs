@@ -33,6 +33,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
+/// A server's memory is many small pieces for a short time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
@@ -360,8 +364,8 @@ const FLAT: f64 = 0.05;
 const AGENTS: usize = 10_000;
 const FEW: usize = 100;
 const CONNECTIONS: usize = 32;
-const ROUNDS: usize = 3;
-const ROUND: Duration = Duration::from_secs(5);
+const ROUNDS: usize = 7;
+const ROUND: Duration = Duration::from_secs(3);
 const STEP: Duration = Duration::from_secs(10);
 /// Until the caches and the agents' timelines are as full as they get.
 const SETTLE: Duration = Duration::from_secs(30);

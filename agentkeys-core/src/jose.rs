@@ -4,6 +4,7 @@ mod algorithm;
 mod base64url;
 mod compact;
 mod crypto;
+mod der;
 #[cfg_attr(not(feature = "test-util"), allow(unreachable_pub, reason = "tests and benches ask it alone"))]
 mod fixed_key;
 mod json;
@@ -13,6 +14,7 @@ mod key_tables;
 pub use algorithm::Algorithm;
 pub use compact::{Compact, CompactError, Header, MAX_TOKEN_BYTES};
 pub use crypto::{EcKeyPair, KeyRejected, PublicKey, sha256};
+pub use der::es256_from_der;
 #[cfg(feature = "test-util")]
 pub use fixed_key::FixedKey;
 pub use json::MAX_NESTING;

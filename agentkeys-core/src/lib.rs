@@ -46,6 +46,7 @@
 //!
 //! # Features
 //! - `reqwest` (default): the [`HttpClient`] port over reqwest, rustls and aws-lc-rs.
+//! - `pkcs11`: `Pkcs11Signer`, a [`TokenSigner`] whose key is in an HSM.
 //! - `tower`: `VerifyLayer`, which lets only requests with a verified token through.
 //! - `test-util`: the `testing` module, for tests of hosts.
 
@@ -108,7 +109,9 @@ pub use replay::{
 };
 pub use secret::{Secret, Wipe};
 pub use session::{SESSION_AUDIENCE, SESSION_TYPE, SessionError, Sessions};
-pub use signer::{LocalSigner, SignError, TokenSigner};
+#[cfg(feature = "pkcs11")]
+pub use signer::{KeyName, Pkcs11Key, Pkcs11Signer, SIGN_TIMEOUT, TokenName};
+pub use signer::{LocalSigner, MaxInFlight, SIGNER_PROBE, SignError, TokenSigner};
 pub use spiffe::{SpiffeId, SpiffeIdError, TrustDomain};
 pub use token::Token;
 pub use verifier::{

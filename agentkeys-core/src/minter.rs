@@ -183,7 +183,7 @@ impl ExtraClaims {
         self.json.reserve(CLAIMS_ROOM);
         self.json.push(if self.json.is_empty() { b'{' } else { b',' });
         let begin = self.json.len();
-        serde_json::to_writer(&mut self.json, name).map_err(|_| MintError::Claim)?;
+        append_quoted(&mut self.json, name)?;
         let name = begin..self.json.len();
         // one writer writes a name in one way
         if self.names().any(|known| self.json.get(name.clone()) == Some(known)) {
@@ -307,19 +307,21 @@ pub(crate) async fn sign(
         return Err(MintError::SelfAsserted);
     }
     let expires_at = now.plus(head.lifetime.0).min(identity.not_after());
-    let jti = encode_segment(jti);
     let (mut json, subject, audience) = (extra.json, identity.subject(), head.audience.as_str());
     json.reserve(head.issuer.len() + subject.as_str().len() + audience.len() + FIXED_ROOM);
     json.push(if json.is_empty() { b'{' } else { b',' });
     json.extend_from_slice(b"\"iss\":");
     json.extend_from_slice(head.issuer.as_bytes());
-    append(&mut json, b",\"sub\":", subject.as_str())?;
-    append(&mut json, b",\"aud\":", audience)?;
+    json.extend_from_slice(b",\"sub\":");
+    append_quoted(&mut json, subject.as_str())?;
+    json.extend_from_slice(b",\"aud\":");
+    append_quoted(&mut json, audience)?;
     append(&mut json, b",\"iat\":", now)?;
     append(&mut json, b",\"nbf\":", now.minus(NOT_BEFORE_MARGIN))?;
     append(&mut json, b",\"exp\":", expires_at)?;
     json.extend_from_slice(b",\"jti\":\"");
-    json.extend_from_slice(jti.as_bytes());
+    append_segment(jti, &mut json);
+    let jti = *json.last_chunk().ok_or(MintError::Claim)?;
     json.extend_from_slice(b"\"}");
     let length = head.header.len() + json.len() * 4 / 3 + SIGNATURE_ROOM;
     let mut jwt = Vec::with_capacity(length);
@@ -348,6 +350,20 @@ pub(crate) fn header(signer: &dyn TokenSigner, typ: &str) -> Arc<str> {
     encode_segment(format!(r#"{{"alg":"ES256","kid":{kid},"typ":"{typ}"}}"#)).into()
 }
 
+/// `text` as JSON, behind what `json` holds already: as it is, where nothing in it needs an escape.
+fn append_quoted(json: &mut Vec<u8>, text: &str) -> Result<(), MintError> {
+    // without a way out in between, so that the compiler looks at many bytes at once
+    let plain =
+        text.bytes().fold(true, |plain, byte| plain & (byte >= b' ') & (byte != b'"') & (byte != b'\\'));
+    if !plain {
+        return serde_json::to_writer(json, text).map_err(|_| MintError::Claim);
+    }
+    json.push(b'"');
+    json.extend_from_slice(text.as_bytes());
+    json.push(b'"');
+    Ok(())
+}
+
 /// One more member, its name quoted and between comma and colon.
 fn append(json: &mut Vec<u8>, name: &[u8], value: impl Serialize) -> Result<(), MintError> {
     json.extend_from_slice(name);
@@ -372,3 +388,25 @@ const SIGNATURE_ROOM: usize = 96;
 
 /// `nbf` lies this far before `iat`, for verifiers whose clock runs behind (W45).
 const NOT_BEFORE_MARGIN: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn text_is_quoted_as_serde_json_quotes_it(text in any::<String>(), byte in 0_u8..128, at in 0_usize..64) {
+            let mut with_byte = format!("{text:0>64}");
+            if with_byte.is_char_boundary(at) {
+                with_byte.insert(at, char::from(byte));
+            }
+            for text in [text, with_byte] {
+                let mut json = b"[".to_vec();
+                append_quoted(&mut json, &text).unwrap();
+                prop_assert_eq!(json, format!("[{}", serde_json::to_string(&text).unwrap()).into_bytes());
+            }
+        }
+    }
+}

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::num::NonZeroU16;
 
 use async_trait::async_trait;
 use elliptic_curve::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, LineEnding};
@@ -8,10 +9,18 @@ use crate::jose::{EcKeyPair, PublicJwk};
 use crate::random::{Random, RandomError};
 use crate::secret::Secret;
 
+#[cfg(feature = "pkcs11")]
+mod pkcs11;
+
+#[cfg(feature = "pkcs11")]
+pub use pkcs11::{KeyName, Pkcs11Key, Pkcs11Signer, SIGN_TIMEOUT, TokenName};
+
 /// Signs tokens with a key that it keeps: in memory, in an HSM, in a KMS (R45).
 ///
 /// # Contract
-/// ES256. [`TokenSigner::public_jwk`] belongs to the key that signs and never changes.
+/// ES256. [`TokenSigner::public_jwk`] belongs to the key that signs and never changes. Many signatures may be
+/// asked for at once, and an asking may be dropped at any time; neither holds up another for ever.
+/// `testing::signer_contract` (feature `test-util`) holds a signer to all of this.
 ///
 /// # Security
 /// Whoever can make it sign can be any agent (R46). It signs what the minter hands it and must be
@@ -88,6 +97,35 @@ impl fmt::Debug for LocalSigner {
     }
 }
 
+/// How many signatures a signer outside this process is asked for at once: 1 to 256. More wait for one of them,
+/// and give up with the signer's timeout.
+///
+/// A signer that takes 20 ms gives 50 signatures a second for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MaxInFlight(NonZeroU16);
+
+impl MaxInFlight {
+    /// Sixteen: HSMs have few sessions.
+    pub const DEFAULT: Self = Self(NonZeroU16::MIN.saturating_add(15));
+
+    /// A bound.
+    ///
+    /// # Errors
+    /// [`SignError::Refused`] outside 1 to 256.
+    pub const fn new(count: u16) -> Result<Self, SignError> {
+        match NonZeroU16::new(count) {
+            Some(count) if count.get() <= 256 => Ok(Self(count)),
+            _ => Err(SignError::Refused("1 to 256 signatures are asked for at once")),
+        }
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> u16 {
+        self.0.get()
+    }
+}
+
 /// Why nothing was signed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -95,9 +133,16 @@ pub enum SignError {
     /// The key is malformed or of the wrong type.
     #[error("the signing key is not a P-256 key in PKCS#8")]
     Key,
+    /// A signer outside this process gave what its key did not sign. Nothing of it is released: a faulty
+    /// signature can give a key away.
+    #[error("the signer gave a signature that its key does not verify")]
+    Mismatch,
     /// No random bytes.
     #[error(transparent)]
     Random(#[from] RandomError),
+    /// A signer outside this process cannot be used as it is: somebody has to look.
+    #[error("the signer cannot be used: {0}")]
+    Refused(&'static str),
     /// A signer outside this process does not answer.
     #[error("the signer does not answer")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -108,11 +153,15 @@ impl SignError {
     #[must_use]
     pub const fn kind(&self) -> ErrorKind {
         match self {
-            Self::Key | Self::Random(_) => ErrorKind::Misconfigured,
+            Self::Key | Self::Mismatch | Self::Random(_) | Self::Refused(_) => ErrorKind::Misconfigured,
             Self::Unavailable(_) => ErrorKind::Unavailable,
         }
     }
 }
+
+/// What a signer outside this process signs once to show that it can, and with which key. It has blanks, so it
+/// is no token's signing input.
+pub const SIGNER_PROBE: &[u8] = b"agentkeys tries this signer";
 
 const MAX_DRAWS: usize = 8;
 
@@ -138,6 +187,17 @@ mod tests {
         let shown = format!("{signer:?} {pem:?} {:?}", LocalSigner::from_pkcs8_pem(&"MARKED".into()).err());
         let body = pem.expose().lines().nth(1).unwrap();
         assert!(!shown.contains(body) && !shown.contains("MARKED"));
+    }
+
+    #[test]
+    fn r45_a_bound_has_bounds() {
+        assert_eq!(MaxInFlight::DEFAULT.get(), 16);
+        for count in [1, 256] {
+            assert_eq!(MaxInFlight::new(count).unwrap().get(), count);
+        }
+        for count in [0, 257, u16::MAX] {
+            assert_eq!(MaxInFlight::new(count).unwrap_err().kind(), ErrorKind::Misconfigured);
+        }
     }
 
     #[test]

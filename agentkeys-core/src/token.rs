@@ -7,13 +7,16 @@ use crate::secret::Secret;
 #[derive(Clone, Debug)]
 pub struct Token {
     jwt: Secret,
-    jti: String,
+    jti: JtiText,
     kid: Arc<str>,
     expires_at: Timestamp,
 }
 
+/// 128 bits in base64url: 22 characters.
+pub(crate) type JtiText = [u8; 22];
+
 impl Token {
-    pub(crate) const fn new(jwt: Secret, jti: String, kid: Arc<str>, expires_at: Timestamp) -> Self {
+    pub(crate) const fn new(jwt: Secret, jti: JtiText, kid: Arc<str>, expires_at: Timestamp) -> Self {
         Self { jwt, jti, kid, expires_at }
     }
 
@@ -26,7 +29,8 @@ impl Token {
     /// Its `jti`: 128 random bits, for the audit row (W45).
     #[must_use]
     pub fn jti(&self) -> &str {
-        &self.jti
+        // base64url is ASCII
+        std::str::from_utf8(&self.jti).unwrap_or_default()
     }
 
     /// The signing key's name.

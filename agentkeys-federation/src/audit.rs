@@ -29,7 +29,7 @@ pub use fan_out::{FanOut, FanOutError};
 pub use memory::MemoryAudit;
 #[cfg(feature = "postgres")]
 pub use postgres::{
-    ChainName, ChainNameError, MAX_CHAINS, PostgresAudit, PostgresAuditError, PostgresLogin,
+    ChainName, ChainNameError, MAX_CHAINS, PostgresAudit, PostgresAuditError, PostgresFault, PostgresLogin,
     PostgresLoginError,
 };
 #[cfg(any(feature = "sqlite", feature = "postgres"))]

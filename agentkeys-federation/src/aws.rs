@@ -2,6 +2,8 @@ mod account;
 mod assume_role;
 mod connector;
 mod exchange;
+#[cfg(feature = "kms")]
+mod kms;
 mod policy;
 mod role;
 #[cfg(feature = "provide-credentials")]
@@ -12,7 +14,9 @@ mod tags;
 
 pub use account::{AccountId, Partition};
 pub use assume_role::{AssumeError, AttributedSession, BaseCredentials, SessionBroker};
-pub use exchange::AwsExchanger;
+pub use exchange::{AwsExchanger, MinioExchanger};
+#[cfg(feature = "kms")]
+pub use kms::{KMS_TIMEOUT, KeyArn, KmsKey, KmsSigner, SIGN_TRIES};
 pub use policy::{
     BucketName, ClassAccess, Finding, FindingCode, OidcProvider, PodRole, PolicyDocument, PolicyError,
     SessionRole, Severity, Stack, StackNames, SubjectPattern, Thumbprint, WebIdentityTrust, lint,

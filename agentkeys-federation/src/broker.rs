@@ -6,12 +6,14 @@ use agentkeys_core::{
     Sessions, Token,
 };
 
+mod cloud;
 mod tenant;
 
 pub use tenant::{CredentialRequest, Tenant, TenantError, TenantPolicy};
 
 use crate::audit::{AuditCode, AuditError, AuditId, AuditSink, Intent, MintPath, Refusal};
-use crate::aws::{BaseCredentials, RoleArn, RoleSession, SessionBroker, SourceIdentityError};
+use crate::aws::{BaseCredentials, RoleSession, SessionBroker, SourceIdentityError};
+use crate::cloud::CloudRole;
 use crate::credentials::AwsCredentials;
 use crate::exchanger::ExchangeError;
 use crate::source::{CredentialCache, SourceError};
@@ -126,7 +128,9 @@ impl Broker {
         let session = self.session(identity, &request, MintPath::OidcJwtSts).await?;
         match self.cache.credentials_under(key, identity, &session).await {
             Ok(credentials) => Ok(credentials),
-            Err(error) => Err(self.without(error, identity, session.role(), MintPath::OidcJwtSts).await),
+            Err(error) => {
+                Err(self.without(error, identity, session.role().clone(), MintPath::OidcJwtSts).await)
+            }
         }
     }
 
@@ -142,7 +146,7 @@ impl Broker {
         let session = self.session(identity, &request.into(), MintPath::OidcJwt).await?;
         match self.cache.obtain().release(identity, &session).await {
             Ok(token) => Ok(token),
-            Err(error) => Err(self.without(error, identity, session.role(), MintPath::OidcJwt).await),
+            Err(error) => Err(self.without(error, identity, session.role().clone(), MintPath::OidcJwt).await),
         }
     }
 
@@ -169,7 +173,7 @@ impl Broker {
         };
         match obtain.assume(identity, sessions, base, &session).await {
             Ok(credentials) => Ok(credentials),
-            Err(error) => Err(self.without(error, identity, session.role(), path).await),
+            Err(error) => Err(self.without(error, identity, session.role().clone(), path).await),
         }
     }
 
@@ -197,15 +201,14 @@ impl Broker {
         &self,
         error: SourceError,
         identity: &AttestedIdentity,
-        role: &RoleArn,
+        role: impl Into<CloudRole>,
         path: MintPath,
     ) -> BrokerError {
         // an exchange that failed has its two rows, and where there is no log nothing can be written into it
         if matches!(error, SourceError::Exchange(_) | SourceError::Assume(_) | SourceError::Audit(_)) {
             return error.into();
         }
-        let about =
-            |refusal: Refusal| refusal.with_identity(identity).with_path(path).with_role(role.clone());
+        let about = |refusal: Refusal| refusal.with_identity(identity).with_path(path).with_role(role);
         self.refused(error.into(), about).await
     }
 

@@ -4,6 +4,12 @@ use std::time::Duration;
 use agentkeys_core::{ErrorKind, Token};
 use async_trait::async_trait;
 
+mod sent;
+mod tries;
+
+pub(crate) use sent::{Sent, claims};
+pub(crate) use tries::tried;
+
 /// Exchanges a minted token for a cloud's credentials.
 ///
 /// # Contract
@@ -34,7 +40,8 @@ pub trait Exchanger: fmt::Debug + Send + Sync {
 /// Why there are no credentials. The variants of AWS's own codes are in
 /// <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html#API_AssumeRoleWithWebIdentity_Errors>,
 /// <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html#API_AssumeRole_Errors> and
-/// <https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html>.
+/// <https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html>. The codes of the other clouds become the
+/// variants that say the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExchangeError {

@@ -129,6 +129,9 @@ pub enum SourceError {
     /// The [`RevocationCheck`].
     #[error("the identity gets no credentials")]
     Revocation(#[from] RevocationError),
+    /// The identity's subject is longer than this cloud takes.
+    #[error("the cloud takes no subject of this length")]
+    Subject,
     /// No outcome in time.
     #[error("no credentials could be had in time")]
     Timeout,
@@ -146,7 +149,7 @@ impl SourceError {
             Self::Exchange(error) => error.kind(),
             Self::IdentityExpired => ErrorKind::Invalid,
             Self::Mint(error) => error.kind(),
-            Self::NoRuntime => ErrorKind::Misconfigured,
+            Self::NoRuntime | Self::Subject => ErrorKind::Misconfigured,
             Self::Revocation(error) => error.kind(),
         }
     }
@@ -186,6 +189,7 @@ impl SourceError {
             Self::NoRuntime => "source_no_runtime",
             Self::Revocation(RevocationError::Revoked) => "source_revoked",
             Self::Revocation(RevocationError::Unavailable) => "source_revocation_unavailable",
+            Self::Subject => "source_subject",
             Self::Timeout => "source_timeout",
         }
     }

@@ -1,38 +1,66 @@
-//! Makes the tables of `docs/performance.md` and `docs/performance.svg`.
+//! Makes the tables and the chart of `docs/performance.md`, and those of `docs/scale.md`.
 //!
 //! Without an argument it runs all benches and `benches/peers/run.sh`, writes what they print to
-//! `docs/performance.json`, and draws. With `--draw` it only draws what that file holds.
+//! `docs/performance.json`, and draws. With `--scale` it runs the simulation, for `docs/scale.json`. With `--draw` it
+//! only draws what both files hold.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
+use serde_json::Value;
+
 mod chart;
 mod measure;
+mod scale;
 mod tables;
+mod times;
 
 type Failure = Box<dyn Error>;
 
 fn main() -> Result<(), Failure> {
-    match env::args().nth(1).as_deref() {
-        None => fs::write(docs("json"), measure::all()?)?,
-        Some("--draw") => {}
+    let pages: &[&Page] = match env::args().nth(1).as_deref() {
+        None => {
+            fs::write(PERFORMANCE.file("json"), measure::all()?)?;
+            &[&PERFORMANCE]
+        }
+        Some("--scale") => {
+            fs::write(SCALE.file("json"), measure::scale()?)?;
+            &[&SCALE]
+        }
+        Some("--draw") => &[&PERFORMANCE, &SCALE],
         Some(other) => return Err(format!("no such option: {other}").into()),
+    };
+    for page in pages {
+        let (text, chart) = page.made()?;
+        fs::write(page.file("md"), text)?;
+        fs::write(page.file("svg"), chart)?;
     }
-    let (page, chart) = made(&fs::read_to_string(docs("md"))?)?;
-    fs::write(docs("md"), page)?;
-    fs::write(docs("svg"), chart)?;
     Ok(())
 }
 
-/// The page, its tables made anew, and the chart.
-fn made(page: &str) -> Result<(String, String), Failure> {
-    let found = serde_json::from_str(&fs::read_to_string(docs("json"))?)?;
-    Ok((tables::into_page(page, &found)?, chart::draw(&found)?))
+/// A page with its figures and its chart.
+struct Page {
+    name: &'static str,
+    into_page: fn(&str, &Value) -> Result<String, Failure>,
+    draw: fn(&Value) -> Result<String, Failure>,
 }
 
-fn docs(kind: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/performance").with_extension(kind)
+const PERFORMANCE: Page = Page { name: "performance", into_page: tables::into_page, draw: times::draw };
+const SCALE: Page = Page { name: "scale", into_page: scale::into_page, draw: scale::draw };
+
+impl Page {
+    /// The page, its tables made anew, and the chart.
+    fn made(&self) -> Result<(String, String), Failure> {
+        let found = serde_json::from_str(&fs::read_to_string(self.file("json"))?)?;
+        let page = fs::read_to_string(self.file("md"))?;
+        Ok(((self.into_page)(&page, &found)?, (self.draw)(&found)?))
+    }
+
+    fn file(&self, kind: &str) -> PathBuf {
+        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+        docs.join(self.name).with_extension(kind)
+    }
 }
 
 /// Nanoseconds as microseconds, to three figures.
@@ -52,9 +80,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_and_its_chart_follow_from_the_figures() {
-        let page = fs::read_to_string(docs("md")).unwrap();
-        assert_eq!(made(&page).unwrap(), (page, fs::read_to_string(docs("svg")).unwrap()));
+    fn each_page_and_its_chart_follow_from_the_figures() {
+        for page in [PERFORMANCE, SCALE] {
+            let written = |kind| fs::read_to_string(page.file(kind)).unwrap();
+            assert_eq!(page.made().unwrap(), (written("md"), written("svg")), "{}", page.name);
+        }
     }
 
     #[test]

@@ -36,24 +36,41 @@ pub(crate) fn all() -> Result<String, Failure> {
     let lock = fs::read_to_string(format!("{root}/Cargo.lock"))?;
     let versions: Map<String, Value> =
         PEERS.iter().map(|peer| ((*peer).to_owned(), versions_of(peer, &lock).into())).collect();
-    let told = |command: &str, arguments: &[&str]| {
-        output(Command::new(command).args(arguments)).map(|text| text.trim().to_owned())
-    };
-    let about = json!({
-        "date": told("date", &["-u", "+%F"])?,
-        "cpu": cpu(&fs::read_to_string("/proc/cpuinfo").unwrap_or_default()),
-        "cores": thread::available_parallelism()?.get(),
-        "system": told("uname", &["-srm"])?,
-        "rustc": told("rustc", &["--version"])?,
-        "versions": versions,
-    });
-    let each =
-        |lines: &[Value]| lines.iter().map(|line| format!("    {line}")).collect::<Vec<_>>().join(",\n");
+    let mut about = about()?;
+    about["versions"] = versions.into();
     Ok(format!(
         "{{\n  \"about\": {about},\n  \"results\": [\n{}\n  ],\n  \"elsewhere\": [\n{}\n  ]\n}}\n",
         each(&results),
         each(&elsewhere)
     ))
+}
+
+/// What the simulation prints, and where it comes from.
+pub(crate) fn scale() -> Result<String, Failure> {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root).args(["run", "--quiet", "--release", "--package", "agentkeys-examples"]);
+    let results = lines(&output(command.args(["--example", "simulate", "--", "--json"]))?)?;
+    Ok(format!("{{\n  \"about\": {},\n  \"results\": [\n{}\n  ]\n}}\n", about()?, each(&results)))
+}
+
+/// This machine.
+fn about() -> Result<Value, Failure> {
+    let told = |command: &str, arguments: &[&str]| {
+        output(Command::new(command).args(arguments)).map(|text| text.trim().to_owned())
+    };
+    Ok(json!({
+        "date": told("date", &["-u", "+%F"])?,
+        "cpu": cpu(&fs::read_to_string("/proc/cpuinfo").unwrap_or_default()),
+        "cores": thread::available_parallelism()?.get(),
+        "system": told("uname", &["-srm"])?,
+        "rustc": told("rustc", &["--version"])?,
+    }))
+}
+
+/// A line each.
+fn each(lines: &[Value]) -> String {
+    lines.iter().map(|line| format!("    {line}")).collect::<Vec<_>>().join(",\n")
 }
 
 fn output(command: &mut Command) -> Result<String, Failure> {

@@ -18,7 +18,7 @@ pub(crate) fn into_page(page: &str, found: &Value) -> Result<String, Failure> {
     replaced(&page, "elsewhere", &elsewhere(found["elsewhere"].as_array().ok_or("nothing elsewhere")?)?)
 }
 
-fn replaced(page: &str, name: &str, with: &str) -> Result<String, Failure> {
+pub(crate) fn replaced(page: &str, name: &str, with: &str) -> Result<String, Failure> {
     let head = format!("<!-- {name} -->\n");
     let missing = || format!("the page has no place for {name}");
     let (before, rest) = page.split_once(&head).ok_or_else(missing)?;
@@ -28,20 +28,17 @@ fn replaced(page: &str, name: &str, with: &str) -> Result<String, Failure> {
 
 const END: &str = "<!-- end -->\n";
 
-fn machine(about: &Value) -> Result<String, Failure> {
+pub(crate) fn machine(about: &Value) -> Result<String, Failure> {
     let text = |name: &str| about[name].as_str().ok_or_else(|| format!("no {name}"));
-    let mut out = format!(
-        "{}, {} cores; {}; {}; {}. ",
-        text("cpu")?,
-        about["cores"],
-        text("system")?,
-        text("rustc")?,
-        text("date")?
-    );
+    let (cpu, system, rustc, date) = (text("cpu")?, text("system")?, text("rustc")?, text("date")?);
+    let mut out = format!("{cpu}, {} cores; {system}; {rustc}; {date}.", about["cores"]);
     let versions = members(&about["versions"]);
-    let each = versions.map(|(name, version)| format!("{name} {}", version.as_str().unwrap_or("?")));
-    writeln!(out, "Beside: {}.", each.collect::<Vec<_>>().join(", "))?;
-    Ok(out)
+    let each: Vec<_> =
+        versions.map(|(name, version)| format!("{name} {}", version.as_str().unwrap_or("?"))).collect();
+    if !each.is_empty() {
+        write!(out, " Beside: {}.", each.join(", "))?;
+    }
+    Ok(out + "\n")
 }
 
 /// One bench: a row for each case, a column for each that it is compared with.

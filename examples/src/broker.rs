@@ -111,7 +111,7 @@ mod config;
 mod demo;
 mod events;
 mod input;
-mod listener;
+pub(crate) mod listener;
 mod log;
 mod metrics;
 mod ready;

@@ -242,7 +242,6 @@ fn tagged_buckets(buckets: &str) -> Value {
     }] })
 }
 
-const NOTE: &str = "note.txt";
 /// Whose bucket has no tag.
 const UNTAGGED: &str = "nobody";
 /// 84 cells, and for each of 11 attempts to cheat two checks at least.

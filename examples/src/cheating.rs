@@ -3,8 +3,8 @@ use std::sync::Arc;
 use agentkeys_attest::aws::StsEndpoint;
 use agentkeys_attest::aws_stsweb::AWS_STSWEB;
 use agentkeys_core::{
-    AttestedIdentity, Audience, Evidence, EvidenceSource as _, ExtraClaims, Issuer, KeyRing, LocalSigner,
-    MintRequest, Minter, SystemRandom,
+    AttestedIdentity, Audience, Clock, ClockError, Evidence, EvidenceSource as _, ExtraClaims, Issuer,
+    KeyRing, LocalSigner, MintRequest, Minter, SystemRandom, Timestamp,
 };
 use agentkeys_federation::{DataClass, RoleArn, RoleSession, SessionTags, TAGS_CLAIM};
 use agentkeys_local_aws::{SessionCredentials, Tags};
@@ -252,3 +252,13 @@ async fn assume(demo: &Demo, token: &str, role: &RoleArn) -> Option<String> {
 const UNREAD: &str = "request_tags_unread";
 
 pub(crate) const ROLES_CLAIM: &str = "https://aws.amazon.com/roles";
+
+/// A clock that stands still.
+#[derive(Debug)]
+pub(crate) struct Then(pub(crate) Timestamp);
+
+impl Clock for Then {
+    fn now(&self) -> Result<Timestamp, ClockError> {
+        Ok(self.0)
+    }
+}

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use elliptic_curve::pkcs8::DecodePublicKey as _;
+use elliptic_curve::sec1::ToSec1Point as _;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -244,6 +246,30 @@ impl PublicJwk {
         let canonical = format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#);
         let kid = KeyId(encode_segment(sha256(canonical.as_bytes())).into());
         Self { kty: "EC", crv: "P-256", x, y, kid, usage: "sig", alg: Algorithm::Es256.as_str(), x5c: None }
+    }
+
+    /// From a DER `SubjectPublicKeyInfo` (<https://www.rfc-editor.org/rfc/rfc5480#section-2>).
+    ///
+    /// # Errors
+    /// [`JwkError::Type`] where it is not a P-256 key and nothing else.
+    pub fn from_spki_der(der: &[u8]) -> Result<Self, JwkError> {
+        let key = p256::PublicKey::from_public_key_der(der).map_err(|_| JwkError::Type)?;
+        Self::from_sec1_point(key.to_sec1_point(false).as_bytes())
+    }
+
+    /// From an uncompressed point (<https://www.secg.org/sec1-v2.pdf>, section 2.3.3).
+    ///
+    /// # Errors
+    /// [`JwkError::Type`] for another form; [`JwkError::Rejected`] where it is not a point of P-256.
+    pub fn from_sec1_point(point: &[u8]) -> Result<Self, JwkError> {
+        let coordinates = point.strip_prefix(&[0x04]).and_then(|rest| {
+            let (x, y) = rest.split_at_checked(32)?;
+            Some((x.try_into().ok()?, y.try_into().ok()?))
+        });
+        let (x, y): ([u8; 32], [u8; 32]) = coordinates.ok_or(JwkError::Type)?;
+        let public = Self::es256(&x, &y);
+        public.to_jwk()?;
+        Ok(public)
     }
 
     /// Reads one as it is published, without `x5c`; its name must be its thumbprint.

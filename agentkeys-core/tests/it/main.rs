@@ -19,6 +19,7 @@ mod mint;
 mod oracle;
 mod replay_contract;
 mod session;
+mod signer_contract;
 mod support;
 mod token_cache;
 mod vectors;

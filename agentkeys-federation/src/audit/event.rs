@@ -13,6 +13,7 @@ use crate::aws::{
     AssumeError, AttributedSession, BaseCredentials, RoleArn, RoleSession, RoleSessionName, SessionDuration,
     SourceIdentity,
 };
+use crate::cloud::{CloudRole, CloudSession, is_name};
 use crate::credentials::AwsCredentials;
 use crate::exchanger::ExchangeError;
 
@@ -76,6 +77,12 @@ pub enum MintPath {
     OidcJwtStsAssumeRole,
     /// AssumeRole under credentials of the host's own.
     LegacyAssumeRole,
+    /// A token, exchanged at Alibaba Cloud's STS.
+    OidcJwtAlibaba,
+    /// A token, exchanged at Google Cloud's STS, and what it gave for a service account's token.
+    OidcJwtGcp,
+    /// A token, exchanged at Tencent Cloud's STS.
+    OidcJwtTencent,
 }
 
 impl MintPath {
@@ -87,17 +94,20 @@ impl MintPath {
             Self::OidcJwtSts => "oidc_jwt+sts",
             Self::OidcJwtStsAssumeRole => "oidc_jwt+sts+assume_role",
             Self::LegacyAssumeRole => "legacy_assume_role",
+            Self::OidcJwtAlibaba => "oidc_jwt+alibaba_sts",
+            Self::OidcJwtGcp => "oidc_jwt+gcp_sts",
+            Self::OidcJwtTencent => "oidc_jwt+tencent_sts",
         }
     }
 
     /// The value that older readers of `requested_role` know this way by; none for the oldest, where they
-    /// expect the role's ARN.
+    /// expect the role's ARN, and for the other clouds, which they do not know.
     #[must_use]
     pub const fn requested_role(self) -> Option<&'static str> {
         match self {
             Self::OidcJwt => Some("oidc_jwt"),
             Self::OidcJwtSts | Self::OidcJwtStsAssumeRole => Some("data-role-via-jwt"),
-            Self::LegacyAssumeRole => None,
+            Self::LegacyAssumeRole | Self::OidcJwtAlibaba | Self::OidcJwtGcp | Self::OidcJwtTencent => None,
         }
     }
 }
@@ -251,8 +261,9 @@ impl Minted {
 /// What is asked of the STS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Asked {
-    pub(super) role: RoleArn,
-    pub(super) name: RoleSessionName,
+    pub(super) role: CloudRole,
+    /// None where that cloud's sessions have no name.
+    pub(super) name: Option<RoleSessionName>,
     pub(super) duration: SessionDuration,
 }
 
@@ -293,13 +304,33 @@ impl Intent {
         session: &RoleSession,
     ) -> Self {
         let asked = Asked {
-            role: session.role().clone(),
-            name: RoleSessionName::of_token(token),
+            role: session.role().clone().into(),
+            name: Some(RoleSessionName::of_token(token)),
             duration: session.duration(),
         };
         let (who, minted) = (Who::of(identity), Some(Minted::of(token)));
         let attribution = session.source_identity().into();
         Self { id, at, path: MintPath::OidcJwtSts, who, minted, asked: Some(asked), attribution }
+    }
+
+    /// To exchange `token` for `session` of another cloud: [`MintPath::OidcJwtAlibaba`] and its like. The
+    /// session's name, where that cloud has one, is [`RoleSessionName::of_token`]; no other cloud attributes.
+    #[must_use]
+    pub fn federate<T: CloudSession>(
+        id: AuditId,
+        at: Timestamp,
+        identity: &AttestedIdentity,
+        token: &Token,
+        session: &T,
+    ) -> Self {
+        let asked = Asked {
+            role: session.cloud_role(),
+            name: T::NAMED.then(|| RoleSessionName::of_token(token)),
+            duration: session.lasts(),
+        };
+        let (who, minted, attribution) =
+            (Who::of(identity), Some(Minted::of(token)), Attribution::Unattributed);
+        Self { id, at, path: T::PATH, who, minted, asked: Some(asked), attribution }
     }
 
     /// To assume `role` under credentials of the host's own: [`MintPath::LegacyAssumeRole`]. The session's
@@ -313,7 +344,7 @@ impl Intent {
         duration: SessionDuration,
         attribution: Attribution,
     ) -> Self {
-        let asked = Some(Asked { role, name: RoleSessionName::from(&id), duration });
+        let asked = Some(Asked { role: role.into(), name: Some(RoleSessionName::from(&id)), duration });
         let (path, who) = (MintPath::LegacyAssumeRole, Who::of(identity));
         Self { id, at, path, who, minted: None, asked, attribution }
     }
@@ -329,8 +360,8 @@ impl Intent {
         base: &BaseCredentials,
     ) -> Self {
         let path = Self::path_of(base);
-        let (role, name, duration) = (session.role().clone(), session.name(), session.duration());
-        let (who, asked) = (Who::of(identity), Some(Asked { role, name, duration }));
+        let (role, name, duration) = (session.role().clone().into(), session.name(), session.duration());
+        let (who, asked) = (Who::of(identity), Some(Asked { role, name: Some(name), duration }));
         let attribution = Attribution::Attributed(session.source_identity().clone());
         Self { id: session.id().clone(), at, path, who, minted: None, asked, attribution }
     }
@@ -405,6 +436,15 @@ impl Outcome {
         outcome
     }
 
+    /// Another cloud's credentials are about to be let go. What names them in that cloud's log is kept where it
+    /// is 16 to 128 letters, digits and `_ - .`.
+    #[must_use]
+    pub fn federated<T: CloudSession>(at: Timestamp, credentials: &T::Credentials) -> Self {
+        let (expires_at, name) = T::told(credentials);
+        let access_key_id = name.filter(|name| name.len() >= 16 && is_name(name, 128, b"_-."));
+        Self { access_key_id: access_key_id.map(str::to_owned), ..Self::issued(at, expires_at) }
+    }
+
     /// The exchange did not succeed: refused where nothing but a change on AWS's side or ours mends it,
     /// failed where it may mend itself.
     #[must_use]
@@ -467,7 +507,7 @@ pub struct Refusal {
     pub(super) code: AuditCode,
     pub(super) path: Option<MintPath>,
     pub(super) who: Option<Who>,
-    pub(super) role: Option<RoleArn>,
+    pub(super) role: Option<CloudRole>,
 }
 
 impl Refusal {
@@ -493,8 +533,8 @@ impl Refusal {
 
     /// With the role that was wanted.
     #[must_use]
-    pub fn with_role(mut self, role: RoleArn) -> Self {
-        self.role = Some(role);
+    pub fn with_role(mut self, role: impl Into<CloudRole>) -> Self {
+        self.role = Some(role.into());
         self
     }
 
@@ -555,6 +595,9 @@ mod tests {
             MintPath::OidcJwtSts,
             MintPath::OidcJwtStsAssumeRole,
             MintPath::LegacyAssumeRole,
+            MintPath::OidcJwtAlibaba,
+            MintPath::OidcJwtGcp,
+            MintPath::OidcJwtTencent,
         ];
         let told = all.map(|path| (path.as_str(), path.requested_role()));
         assert_eq!(
@@ -564,6 +607,9 @@ mod tests {
                 ("oidc_jwt+sts", Some("data-role-via-jwt")),
                 ("oidc_jwt+sts+assume_role", Some("data-role-via-jwt")),
                 ("legacy_assume_role", None),
+                ("oidc_jwt+alibaba_sts", None),
+                ("oidc_jwt+gcp_sts", None),
+                ("oidc_jwt+tencent_sts", None),
             ]
         );
     }

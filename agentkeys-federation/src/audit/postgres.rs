@@ -29,42 +29,44 @@ use writer::{Rows as _, Writer};
 
 /// Rows in a PostgreSQL database that several replicas share: each writes a chain of its own.
 ///
-/// A row is written as the text that is hashed, a JSON array ([`AuditRow::text`](super::AuditRow::text)), to the
-/// table `agentkeys_audit.audit_rows`; the view `agentkeys_audit.audit` has a column for each value.
+/// A row is written as the text that is hashed, a JSON array ([`AuditRow::text`](super::AuditRow::text)), to
+/// the table `agentkeys_audit.audit_rows`; the view `agentkeys_audit.audit` has a column for each value.
 ///
 /// One task writes, over one connection. Events that arrive while it waits for a commit share the next
-/// transaction: one statement, one round trip. At most [`MAX_QUEUE`] wait; one more is [`AuditError::Full`], and
-/// after [`APPEND_TIMEOUT`](super::APPEND_TIMEOUT) a caller gets [`AuditError::Slow`].
+/// transaction: one statement, one round trip. At most [`MAX_QUEUE`] wait; one more is [`AuditError::Full`],
+/// and after [`APPEND_TIMEOUT`](super::APPEND_TIMEOUT) a caller gets [`AuditError::Slow`].
 ///
-/// When a connection is lost during a commit, nobody knows whether its rows are there. Whoever waits for them gets an error;
-/// the next connection reads the end of the chain and goes on from it, whichever it is. Where the end is
-/// neither, the chain was changed by somebody else: nothing more is written, and every event is
+/// When a connection is lost during a commit, nobody knows whether its rows are there. Whoever waits for them
+/// gets an error; the next connection reads the end of the chain and goes on from it, whichever it is. Where
+/// the end is neither, the chain was changed by somebody else: nothing more is written, and every event is
 /// [`AuditError::Closed`] until the host opens it anew. While there is no connection every event is refused at
 /// once, and another connection is tried after 0.1 to 3 s.
 ///
-/// Each replica has a chain with a name of its own, that stays when it is started again. The connection that writes
-/// a chain holds a lock of the server, and writes nothing once it lost that: the lock ends with the connection, a
-/// statement that comes over another one writes nothing, and two rows cannot have one place.
+/// Each replica has a chain with a name of its own, that stays when it is started again. The connection that
+/// writes a chain holds a lock of the server, and writes nothing once it lost that: the lock ends with the
+/// connection, a statement that comes over another one writes nothing, and two rows cannot have one place.
 ///
-/// An id has one row of each kind within a chain, for as many ids as [`SqliteAudit`](super::AuditSink) keeps: the
+/// An id has one row of each kind within a chain, for as many ids as `SqliteAudit` keeps: the
 /// last 16,384 that had an intent and as many that had a refusal. An outcome goes to the chain of its intent.
 ///
 /// # Security
-/// The chain is not signed: whoever may change the table can write all of it anew. So every chain also records the last
-/// rows of the others, in rows that are hashed like all others: at most a second after they were written where
-/// there is traffic. [`PostgresAudit::verify`] compares them. What is found by that, without anything kept elsewhere:
-/// a row that is changed, taken out, put in or moved; the end of a chain that was cut off or written anew, or the whole of it,
-/// up to the last row that another chain knows of; a chain that was given another's name.
-/// What is not found: rows less than a second old at the end, the end of the only chain, and all chains set back
-/// together to one moment in the past. Against these keep the heads elsewhere, where the database's
-/// administrator cannot write, and give them to [`PostgresAudit::verify`]. A replica that runs finds more: it
-/// remembers the heads that it saw, and closes when one of them is gone.
+/// The chain is not signed: whoever may change the table can write all of it anew. So every chain also records
+/// the last rows of the others, in rows that are hashed like all others: at most a second after they were
+/// written where there is traffic. [`PostgresAudit::verify`] compares them. What is found by that, without
+/// anything kept elsewhere: a row that is changed, taken out, put in or moved; the end of a chain that was cut
+/// off or written anew, or the whole of it, up to the last row that another chain knows of; a chain that was
+/// given another's name. What is not found: rows less than a second old at the end, the end of the only chain,
+/// and all chains set back together to one moment in the past, or written anew together from there. Against
+/// these keep the heads elsewhere, where the database's administrator cannot write, and give them to
+/// [`PostgresAudit::verify`]. A replica that runs finds more: it remembers the heads that it saw, and closes
+/// when one of them is gone.
 ///
 /// A replica needs `SELECT` and `INSERT` and nothing else. Somebody who has its login can add rows, and so stop
 /// replicas, but not change what is there.
 ///
 /// `synchronous_commit` is set for the session, whatever the server's default is; a server with `fsync = off` is
-/// refused. After a fail-over to a standby that had not everything, the chain's end is gone, and the log closes.
+/// refused, and a commit with a warning is none. After a fail-over to a standby that had not everything, the
+/// chain's end is gone, and the log closes.
 ///
 /// It must be used on a tokio runtime with time.
 #[derive(Debug)]
@@ -75,8 +77,8 @@ pub struct PostgresAudit {
 }
 
 impl PostgresAudit {
-    /// Makes the tables, or brings those of an older version to this one. It needs the right to create a schema;
-    /// replicas do not.
+    /// Makes the tables, or brings those of an older version to this one. It needs the right to create a
+    /// schema; replicas do not.
     ///
     /// # Errors
     /// [`PostgresAuditError`].
@@ -117,9 +119,9 @@ impl PostgresAudit {
         Ok(Self { queue, head: shown, chain })
     }
 
-    /// Reads all rows of all chains once, in one snapshot, and checks that each chain is whole, that it has every row that another
-    /// one recorded, and that it is the one that `known` stands for, where a head of it is known. Answers the
-    /// head of each. It may run beside open logs and needs `SELECT` alone.
+    /// Reads all rows of all chains once, in one snapshot, and checks that each chain is whole, that it has
+    /// every row that another one recorded, and that it is the one that `known` stands for, where a head of it
+    /// is known. Answers the head of each. It may run beside open logs and needs `SELECT` alone.
     ///
     /// # Errors
     /// [`PostgresAuditError`].

@@ -1,5 +1,4 @@
 use std::fmt::Debug;
-use std::mem;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -50,8 +49,8 @@ pub(super) struct Queue<W> {
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) waiting: Vec<Append>,
-    /// The writer sleeps until there is something.
-    pub(super) asleep: bool,
+    /// The writer sleeps until so many wait.
+    pub(super) asleep: Option<usize>,
     pub(super) end: Option<End>,
 }
 
@@ -89,9 +88,12 @@ impl<W: Wake> Queue<W> {
             return Err(AuditError::Full);
         }
         state.waiting.push(append);
-        let asleep = mem::take(&mut state.asleep);
+        let wakes = state.asleep.is_some_and(|enough| state.waiting.len() >= enough);
+        if wakes {
+            state.asleep = None;
+        }
         drop(state);
-        if asleep {
+        if wakes {
             self.awake.wake();
         }
         Ok(())
@@ -128,6 +130,12 @@ impl<W: Wake> Queue<W> {
             Some(End::Asked(closed)) => Some(closed),
             Some(End::Gone) | None => None,
         }
+    }
+
+    /// How many wait.
+    #[cfg(feature = "sqlite")]
+    pub(super) fn waiting(&self) -> usize {
+        self.state().waiting.len()
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {

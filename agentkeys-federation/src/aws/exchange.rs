@@ -2,9 +2,13 @@ use std::sync::Arc;
 
 use agentkeys_core::{Clock, HttpClient, Random, Token};
 use async_trait::async_trait;
+use aws_sdk_sts::operation::assume_role_with_web_identity::AssumeRoleWithWebIdentityOutput;
 
 mod answer;
+mod minio;
 mod refusal;
+
+pub use minio::MinioExchanger;
 
 use super::role::{Region, RoleSession, RoleSessionName};
 use super::sts::Sts;
@@ -57,18 +61,27 @@ impl Exchanger for AwsExchanger {
 
     async fn exchange(&self, token: &Token, target: &RoleSession) -> Result<AwsCredentials, ExchangeError> {
         let name = RoleSessionName::of_token(token);
-        let send = || {
-            self.0
-                .client
-                .assume_role_with_web_identity()
-                .role_arn(target.role().as_str())
-                .role_session_name(name.as_str())
-                .web_identity_token(token.expose())
-                .duration_seconds(target.duration().as_secs().cast_signed())
-                .send()
-        };
-        let answer = self.0.ask(refusal::of_code, send).await?;
+        let answer = ask(&self.0, token, target, &name, refusal::of_code).await?;
         let now = self.0.now().map_err(|_| ExchangeError::Unavailable)?;
         answer::check(answer, token, target, &name, now)
     }
+}
+
+async fn ask(
+    sts: &Sts,
+    token: &Token,
+    target: &RoleSession,
+    name: &RoleSessionName,
+    of_code: fn(&str) -> Option<ExchangeError>,
+) -> Result<AssumeRoleWithWebIdentityOutput, ExchangeError> {
+    let send = || {
+        sts.client
+            .assume_role_with_web_identity()
+            .role_arn(target.role().as_str())
+            .role_session_name(name.as_str())
+            .web_identity_token(token.expose())
+            .duration_seconds(target.duration().as_secs().cast_signed())
+            .send()
+    };
+    sts.ask(of_code, send).await
 }

@@ -324,6 +324,9 @@ pub enum RoleError {
     /// Not a session's duration.
     #[error("a session lasts 900 to 43200 seconds")]
     Duration,
+    /// Not a KMS key's ARN.
+    #[error("a key ARN is arn:<partition>:kms:<region>:<12 digits>:key/<id>")]
+    KeyArn,
     /// Not a partition.
     #[error("a partition is named like aws or aws-cn")]
     Partition,

@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use agentkeys_core::{Clock, ClockError, HttpClient, Random, SystemClock, SystemRandom, Timestamp};
 use aws_sdk_sts::config::http::HttpResponse;
@@ -16,7 +16,7 @@ pub(super) use answer::{Asked, Started, said};
 
 use super::connector::Connector;
 use super::role::Region;
-use crate::exchanger::ExchangeError;
+use crate::exchanger::{ExchangeError, tried};
 
 /// One STS, with what its calls have in common: how they are sent, tried again and given up.
 #[derive(Clone, Debug)]
@@ -60,54 +60,22 @@ impl Sts {
     pub(super) async fn ask<T, E, F>(
         &self,
         of_code: fn(&str) -> Option<ExchangeError>,
-        send: impl Fn() -> F + Send,
+        send: impl Fn() -> F + Send + Sync,
     ) -> Result<T, ExchangeError>
     where
         F: Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
     {
-        let asked = tokio::time::timeout(OPERATION_TIMEOUT, self.try_again(of_code, send)).await;
-        asked.unwrap_or(Err(ExchangeError::Unavailable))
-    }
-
-    async fn try_again<T, E, F>(
-        &self,
-        of_code: fn(&str) -> Option<ExchangeError>,
-        send: impl Fn() -> F + Send,
-    ) -> Result<T, ExchangeError>
-    where
-        F: Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
-    {
-        let mut tried = 0;
-        loop {
-            let error = match send().await {
-                Ok(answer) => return Ok(answer),
-                Err(error) => refusal::explain(&error, of_code),
-            };
-            tried += 1;
-            if tried >= error.tries() {
-                return Err(error);
-            }
-            let first = if error == ExchangeError::Throttled { THROTTLED_WAIT } else { WAIT };
-            tokio::time::sleep(self.random.jittered(first * tried)).await;
-        }
+        tried(&*self.random, || async { send().await.map_err(|error| refusal::explain(&error, of_code)) })
+            .await
     }
 }
 
 /// Dates signatures. A clock that fails gives 1970, which no STS takes.
 #[derive(Debug)]
-struct SigningClock(Arc<dyn Clock>);
+pub(super) struct SigningClock(pub(super) Arc<dyn Clock>);
 
 impl TimeSource for SigningClock {
     fn now(&self) -> SystemTime {
         self.0.now().ok().and_then(Timestamp::to_system_time).unwrap_or(SystemTime::UNIX_EPOCH)
     }
 }
-
-/// For all tries together.
-const OPERATION_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// The most that is waited before the second try; before the third it is twice that.
-const WAIT: Duration = Duration::from_millis(200);
-
-/// The same where the STS asks to slow down.
-const THROTTLED_WAIT: Duration = Duration::from_secs(1);

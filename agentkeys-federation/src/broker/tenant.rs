@@ -4,13 +4,17 @@ use agentkeys_core::{AttestedIdentity, ErrorKind, TenantId, TokenLifetime, Trust
 
 use super::BrokerError;
 use crate::actor::Wallet;
+use crate::alibaba::AlibabaSession;
 use crate::audit::AuditId;
 use crate::aws::{
     AttributedSession, RoleArn, RoleSession, SessionDuration, SessionTags, SourceIdentity,
     SourceIdentityError, TagsForm,
 };
+use crate::cloud::{CloudRole, CloudSession, Federated};
 use crate::data_class::DataClass;
+use crate::gcp::GcpSession;
 use crate::source::{KeyParts, SessionKey};
+use crate::tencent::TencentSession;
 
 /// Whose agents a policy is for: a tenant as one trust root names it. What another trust root calls by the
 /// same name is another tenant (W29).
@@ -48,6 +52,9 @@ impl Tenant {
 pub struct TenantPolicy {
     roles: BTreeMap<DataClass, RoleArn>,
     session_role: Option<RoleArn>,
+    alibaba: BTreeMap<DataClass, AlibabaSession>,
+    gcp: BTreeMap<DataClass, GcpSession>,
+    tencent: BTreeMap<DataClass, TencentSession>,
     attribution: AttributionPolicy,
     duration: SessionDuration,
     token_lifetime: TokenLifetime,
@@ -67,7 +74,17 @@ impl TenantPolicy {
     pub const fn new() -> Self {
         let (duration, tags_form) = (SessionDuration::MIN, TagsForm::Nested);
         let (attribution, token_lifetime) = (AttributionPolicy::Unattributed, TokenLifetime::DEFAULT);
-        Self { roles: BTreeMap::new(), session_role: None, attribution, duration, token_lifetime, tags_form }
+        Self {
+            roles: BTreeMap::new(),
+            session_role: None,
+            alibaba: BTreeMap::new(),
+            gcp: BTreeMap::new(),
+            tencent: BTreeMap::new(),
+            attribution,
+            duration,
+            token_lifetime,
+            tags_form,
+        }
     }
 
     /// With `role` for `class`; a role said before for this class is replaced.
@@ -83,6 +100,48 @@ impl TenantPolicy {
     pub fn with_session_role(mut self, role: RoleArn) -> Self {
         self.session_role = Some(role);
         self
+    }
+
+    /// With a session of Alibaba Cloud for `class` ([`crate::Broker::cloud_credentials`]). As on every cloud but
+    /// AWS no tag tells the tenant's agents apart there, so no other tenant may have its role, and the tenant
+    /// cannot be attributed.
+    #[must_use]
+    pub fn with_alibaba(mut self, class: DataClass, session: AlibabaSession) -> Self {
+        self.alibaba.insert(class, session);
+        self
+    }
+
+    /// The same of Google Cloud.
+    #[must_use]
+    pub fn with_gcp(mut self, class: DataClass, session: GcpSession) -> Self {
+        self.gcp.insert(class, session);
+        self
+    }
+
+    /// The same of Tencent Cloud.
+    #[must_use]
+    pub fn with_tencent(mut self, class: DataClass, session: TencentSession) -> Self {
+        self.tencent.insert(class, session);
+        self
+    }
+
+    pub(crate) fn alibaba(&self, class: DataClass) -> Option<&AlibabaSession> {
+        self.alibaba.get(&class)
+    }
+
+    pub(crate) fn gcp(&self, class: DataClass) -> Option<&GcpSession> {
+        self.gcp.get(&class)
+    }
+
+    pub(crate) fn tencent(&self, class: DataClass) -> Option<&TencentSession> {
+        self.tencent.get(&class)
+    }
+
+    /// What the tenant's agents become in the other clouds.
+    fn cloud_roles(&self) -> impl Iterator<Item = CloudRole> {
+        let alibaba = self.alibaba.values().map(Federated::cloud_role);
+        let gcp = self.gcp.values().map(Federated::cloud_role);
+        alibaba.chain(gcp).chain(self.tencent.values().map(Federated::cloud_role))
     }
 
     /// Every session has the source identity `agent+<tenant>+<agent>`
@@ -237,6 +296,9 @@ impl Tenants {
         if policy.session_role.is_some() && !policy.is_attributed() {
             return Err(TenantError::Unattributed);
         }
+        if policy.is_attributed() && policy.cloud_roles().next().is_some() {
+            return Err(TenantError::Unattributable);
+        }
         if self.0.contains_key(&tenant) {
             return Err(TenantError::Doubled);
         }
@@ -248,8 +310,23 @@ impl Tenants {
         if self.0.values().any(shares) {
             return Err(TenantError::SharedRole);
         }
+        // no tag tells tenants apart in another cloud
+        let shares = |other: &TenantPolicy| {
+            policy.cloud_roles().any(|role| other.cloud_roles().any(|theirs| theirs.is_same(&role)))
+        };
+        if self.0.values().any(shares) {
+            return Err(TenantError::SharedRole);
+        }
         self.0.insert(tenant, policy);
         Ok(())
+    }
+
+    pub(super) fn cloud_session<T: CloudSession>(
+        &self,
+        identity: &AttestedIdentity,
+        class: DataClass,
+    ) -> Result<&T, BrokerError> {
+        T::allowed(self.policy(identity)?, class).ok_or(BrokerError::ClassNotAllowed)
     }
 
     pub(super) fn session(
@@ -284,9 +361,13 @@ pub enum TenantError {
     #[error("agents without a tenant cannot be attributed")]
     Nameless,
     /// An attributed tenant's role is another one's as well: then its trust policy lets either set the
-    /// other's source identity (R110).
-    #[error("a role of an attributed tenant is another tenant's as well")]
+    /// other's source identity (R110). Or two tenants have one role of another cloud, where no tag tells them
+    /// apart.
+    #[error("a role of an attributed tenant or of another cloud is another tenant's as well")]
     SharedRole,
+    /// Attribution for a tenant with sessions of other clouds: none of them sets a source identity (R109).
+    #[error("sessions of other clouds than AWS cannot be attributed")]
+    Unattributable,
     /// A session role for a tenant that is not attributed.
     #[error("a session role is for attributed tenants")]
     Unattributed,

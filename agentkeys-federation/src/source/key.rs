@@ -1,6 +1,7 @@
 use std::fmt;
 
 use agentkeys_core::AttestedIdentity;
+use agentkeys_core::jose::sha256;
 
 use crate::aws::RoleSession;
 
@@ -11,8 +12,10 @@ use crate::aws::RoleSession;
 /// so that no two differ in their parts and not in their key (W29). The assurance is a part because an agent
 /// that named itself must not be served what was minted for one that the platform named (W9); the instance,
 /// because one that is revoked must not live on what its successor renews.
+///
+/// It is the SHA-256 of all that: 32 bytes for each that is kept, however long the names are.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct SessionKey(Vec<u8>);
+pub struct SessionKey([u8; 32]);
 
 impl SessionKey {
     /// The key of `session` for `identity`.
@@ -20,13 +23,13 @@ impl SessionKey {
     pub fn of(identity: &AttestedIdentity, session: &RoleSession) -> Self {
         let mut parts = KeyParts::of(identity);
         session.key_parts(&mut parts);
-        Self(parts.0)
+        Self::from(parts)
     }
 }
 
 impl From<KeyParts> for SessionKey {
     fn from(parts: KeyParts) -> Self {
-        Self(parts.0)
+        Self(sha256(&parts.0))
     }
 }
 

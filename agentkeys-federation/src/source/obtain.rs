@@ -4,6 +4,8 @@ use std::time::Duration;
 use agentkeys_core::{AttestedIdentity, Clock, Minter, Random, SystemClock, SystemRandom, Timestamp, Token};
 use tokio::time::timeout;
 
+mod cloud;
+
 use super::SourceError;
 use super::revocation::RevocationCheck;
 use crate::audit::{Attribution, AuditError, AuditId, AuditSink, Intent, Outcome, Receipt, Refusal};
@@ -76,7 +78,8 @@ impl Obtain {
         let allowed = timeout(MINT_LIMIT, self.ask(identity, &asked)).await;
         allowed.unwrap_or(Err(SourceError::Timeout))?;
         let intent = Intent::assume(self.clock.now()?, identity, session, base);
-        self.recorded(&intent, sessions.assume(identity, base, session), Outcome::of_assumption).await
+        let asked = sessions.assume(identity, base, session);
+        self.recorded(&intent, asked, Outcome::credentials, Outcome::of_assumption).await
     }
 
     async fn mint(&self, identity: &AttestedIdentity, session: &RoleSession) -> Result<Token, SourceError> {
@@ -102,16 +105,18 @@ impl Obtain {
         token: &Token,
     ) -> Result<AwsCredentials, SourceError> {
         let intent = Intent::exchange(AuditId::of_token(token), self.clock.now()?, identity, token, session);
-        self.recorded(&intent, self.exchanger.exchange(token, session), Outcome::of_exchange).await
+        let asked = self.exchanger.exchange(token, session);
+        self.recorded(&intent, asked, Outcome::credentials, Outcome::of_exchange).await
     }
 
     /// What the STS gives, with a row before it is asked and one before it is let go.
-    async fn recorded<E>(
+    async fn recorded<C, E>(
         &self,
         intent: &Intent,
-        asked: impl Future<Output = Result<AwsCredentials, E>>,
+        asked: impl Future<Output = Result<C, E>>,
+        got: impl FnOnce(Timestamp, &C) -> Outcome,
         failed: impl FnOnce(Timestamp, E) -> Outcome,
-    ) -> Result<AwsCredentials, SourceError>
+    ) -> Result<C, SourceError>
     where
         E: Copy + From<ExchangeError>,
         SourceError: From<E>,
@@ -120,7 +125,7 @@ impl Obtain {
         let answer = timeout(EXCHANGE_LIMIT, asked).await.unwrap_or(Err(ExchangeError::Unavailable.into()));
         let at = self.clock.now()?;
         let outcome = match &answer {
-            Ok(credentials) => Outcome::credentials(at, credentials),
+            Ok(credentials) => got(at, credentials),
             Err(error) => failed(at, *error),
         };
         // whatever came is let go only when this is durable

@@ -4,6 +4,7 @@ use agentkeys_core::{AttestedIdentity, ErrorKind};
 use async_trait::async_trait;
 
 use crate::aws::RoleSession;
+use crate::cloud::CloudRole;
 
 /// Says whether an identity may still have credentials.
 ///
@@ -24,6 +25,17 @@ use crate::aws::RoleSession;
 pub trait RevocationCheck: fmt::Debug + Send + Sync {
     /// Asks about `identity`, for `session`.
     async fn check(&self, identity: &AttestedIdentity, session: &RoleSession) -> Result<(), RevocationError>;
+
+    /// Asks about `identity`, for a session of another cloud in which it becomes `role`. A check that does not
+    /// say is one that cannot tell.
+    async fn check_cloud(
+        &self,
+        identity: &AttestedIdentity,
+        role: &CloudRole,
+    ) -> Result<(), RevocationError> {
+        let _ = (identity, role);
+        Err(RevocationError::Unavailable)
+    }
 }
 
 /// Why an identity gets no new credentials.

@@ -22,7 +22,8 @@ pub(super) struct Slot {
 #[derive(Clone, Debug, Default)]
 struct State {
     held: Option<Held>,
-    refused: Option<Refused>,
+    /// Few are, and what is kept of the others is as small as it can be.
+    refused: Option<Box<Refused>>,
 }
 
 #[derive(Clone, Debug)]
@@ -147,7 +148,7 @@ impl Slot {
                 let denied = error.kind() == ErrorKind::Denied;
                 // who is denied now gets nothing of before
                 let held = self.state.load().held.clone().filter(|_| !denied);
-                State { held, refused: Refused::of(error, now) }
+                State { held, refused: Refused::of(error, now).map(Box::new) }
             }
         };
         self.state.store(Arc::new(state));

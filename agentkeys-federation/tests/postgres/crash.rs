@@ -3,8 +3,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use agentkeys_core::ErrorKind;
-use agentkeys_federation::{APPEND_TIMEOUT, AuditSink as _, PostgresAudit};
+use agentkeys_core::{ErrorKind, Secret};
+use agentkeys_federation::{APPEND_TIMEOUT, AuditSink as _, PostgresAudit, PostgresLogin};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use crate::support::{Database, refusal, until, write};
@@ -144,7 +147,8 @@ async fn w56_a_commit_that_is_not_all_that_it_must_be_is_not_told_of() {
     let (answer, ()) = tokio::join!(audit.refusal(&event), async {
         until(async || database.number(&waits).await == 1).await;
         // the server then says that it committed, with a warning
-        let cancel = "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+        let cancel =
+            "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
         assert_eq!(database.number(cancel).await, 1);
     });
     let error = answer.unwrap_err();
@@ -177,4 +181,55 @@ async fn w56_a_table_that_somebody_locks_is_unavailable_and_then_well_again() {
     until(async || audit.refusal(&refusal()).await.is_ok()).await;
     audit.close().await.unwrap();
     database.verify().await.unwrap();
+}
+
+/// A way to the server that can swallow everything, so that neither end knows of it.
+async fn way(port: u16, swallows: &Arc<AtomicBool>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (at, swallows) = (listener.local_addr().unwrap().port(), Arc::clone(swallows));
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            let ((from_client, to_client), (from_server, to_server)) =
+                (client.into_split(), server.into_split());
+            tokio::spawn(carry(from_client, to_server, Arc::clone(&swallows)));
+            tokio::spawn(carry(from_server, to_client, Arc::clone(&swallows)));
+        }
+    });
+    at
+}
+
+async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, swallows: Arc<AtomicBool>) {
+    let mut bytes = [0; 4096];
+    while let Ok(read @ 1..) = from.read(&mut bytes).await {
+        // once it swallowed something, this connection never comes back, and nobody closes it
+        if swallows.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        to.write_all(&bytes[..read]).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn w56_a_network_that_swallows_everything_is_unavailable_in_time_and_its_lock_is_taken_back() {
+    let database = Database::new("swallowed").await;
+    database.create("a").await.close().await.unwrap();
+    let swallows = Arc::new(AtomicBool::new(false));
+    let port = way(database.server.port, &swallows).await;
+    let text = format!(
+        "host=127.0.0.1 port={port} user=replica password=replica-MARKED-password dbname={}",
+        database.name
+    );
+    let login = PostgresLogin::local(&Secret::from(text)).unwrap();
+    let audit = PostgresAudit::open(&login, &"a".parse().unwrap()).await.unwrap();
+    write(&audit, 2).await;
+    swallows.store(true, Ordering::SeqCst);
+    let begun = Instant::now();
+    assert_eq!(audit.refusal(&refusal()).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert!(begun.elapsed() < APPEND_TIMEOUT + Duration::from_secs(1));
+    swallows.store(false, Ordering::SeqCst);
+    // the server still has the old connection, with the lock, and would have it for half a minute
+    until(async || audit.refusal(&refusal()).await.is_ok()).await;
+    let head = audit.close().await.unwrap();
+    assert_eq!(database.verify().await.unwrap().into_values().next().unwrap(), head);
 }

@@ -9,12 +9,16 @@ async fn over_a_network_there_is_tls_to_a_server_of_that_name_and_authority() {
     let (folder, port) = (&database.server.folder, database.server.port);
     let read = |file: &str| std::fs::read(folder.join(file)).unwrap();
     let login = |host: &str, password: &str, mode: &str| {
-        let text = format!("host={host} port={port} user=replica password={password} dbname={} {mode}", database.name);
+        let text = format!(
+            "host={host} port={port} user=replica password={password} dbname={} {mode}",
+            database.name
+        );
         Secret::from(text)
     };
     let right = "replica-MARKED-password";
     // whatever the string says of TLS
-    for (at, mode) in ["", "sslmode=disable", "sslmode=prefer", "channel_binding=require"].iter().enumerate() {
+    for (at, mode) in ["", "sslmode=disable", "sslmode=prefer", "channel_binding=require"].iter().enumerate()
+    {
         let login = PostgresLogin::tls(&login("localhost", right, mode), &read("ca.pem")).unwrap();
         let audit = PostgresAudit::create(&login, &name(&format!("a{at}"))).await.unwrap();
         write(&audit, 2).await;
@@ -46,7 +50,8 @@ async fn over_a_network_there_is_tls_to_a_server_of_that_name_and_authority() {
 async fn l29_neither_login_nor_error_shows_a_password_or_a_row() {
     let database = Database::new("leaks").await;
     let port = database.server.port;
-    let text = format!("host=127.0.0.1 port={port} user=replica password=wrong-MARKED dbname={}", database.name);
+    let text =
+        format!("host=127.0.0.1 port={port} user=replica password=wrong-MARKED dbname={}", database.name);
     let login = PostgresLogin::local(&Secret::from(text)).unwrap();
     let error = PostgresAudit::open(&login, &name("a")).await.unwrap_err();
     let mut shown = format!("{login:?} {error:?} {error}");
@@ -92,7 +97,12 @@ async fn a_server_that_does_not_sync_is_refused() {
     ))
     .await
     .unwrap();
-    let text = format!("host={} port={} user=owner dbname=latin_{}", database.server.folder.display(), database.server.port, std::process::id());
+    let text = format!(
+        "host={} port={} user=owner dbname=latin_{}",
+        database.server.folder.display(),
+        database.server.port,
+        std::process::id()
+    );
     let login = PostgresLogin::local(&Secret::from(text)).unwrap();
     assert!(matches!(PostgresAudit::migrate(&login).await, Err(PostgresAuditError::Settings)));
 }

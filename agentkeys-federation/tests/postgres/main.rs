@@ -6,6 +6,12 @@
     clippy::panic,
     reason = "clippy lets tests do so, and not the functions that they share"
 )]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a real server takes real time, and what it took is told"
+)]
 
 mod chains;
 mod crash;

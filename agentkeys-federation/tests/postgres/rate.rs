@@ -48,7 +48,8 @@ async fn r87_a_long_log_is_checked_in_little_memory() {
     };
     // rows as the log writes them, put in at once, for to write them one by one takes minutes
     let root = database.server.root(&database.name).await;
-    let copy: CopyInSink<Cursor<Vec<u8>>> = root.copy_in("COPY agentkeys_audit.audit_rows FROM STDIN").await.unwrap();
+    let copy: CopyInSink<Cursor<Vec<u8>>> =
+        root.copy_in("COPY agentkeys_audit.audit_rows FROM STDIN").await.unwrap();
     let mut copy = std::pin::pin!(copy);
     let (mut head, mut lines) = (head, Vec::new());
     for at in 0..rows {
@@ -64,7 +65,10 @@ async fn r87_a_long_log_is_checked_in_little_memory() {
     copy.as_mut().finish().await.unwrap();
     // and the other chain records their end
     let b = database.open("b").await;
-    let recorded = format!("SELECT count(*) FROM agentkeys_audit.audit_rows WHERE chain = 'b' AND row LIKE '%1 {} %'", head.count());
+    let recorded = format!(
+        "SELECT count(*) FROM agentkeys_audit.audit_rows WHERE chain = 'b' AND row LIKE '%1 {} %'",
+        head.count()
+    );
     crate::support::until(async || database.number(&recorded).await == 1).await;
     b.close().await.unwrap();
 
@@ -74,9 +78,14 @@ async fn r87_a_long_log_is_checked_in_little_memory() {
     let (seconds, grown) = (begun.elapsed().as_secs_f64(), peak() - before);
     assert_eq!(heads.values().next(), Some(&head));
     assert!(grown < 32 * 1024, "{grown} KiB");
-    println!("verify: {rows} rows in {seconds:.1} s, {:.0} rows/s, {grown} KiB more at the most", rows as f64 / seconds);
+    println!(
+        "verify: {rows} rows in {seconds:.1} s, {:.0} rows/s, {grown} KiB more at the most",
+        rows as f64 / seconds
+    );
     // one row off the end of so many
-    database.sql(&format!("DELETE FROM agentkeys_audit.audit_rows WHERE chain = 'a' AND seq = {}", head.count())).await;
+    database
+        .sql(&format!("DELETE FROM agentkeys_audit.audit_rows WHERE chain = 'a' AND seq = {}", head.count()))
+        .await;
     assert!(database.verify().await.is_err());
 }
 
@@ -89,7 +98,11 @@ async fn events_that_wait_share_a_transaction() {
     let database = Database::new("rate").await;
     let audit = Arc::new(database.create("a").await);
     let root = database.server.root(&database.name).await;
-    root.batch_execute("CREATE TABLE by_row (LIKE agentkeys_audit.audit_rows INCLUDING ALL); SET synchronous_commit = on").await.unwrap();
+    root.batch_execute(
+        "CREATE TABLE by_row (LIKE agentkeys_audit.audit_rows INCLUDING ALL); SET synchronous_commit = on",
+    )
+    .await
+    .unwrap();
     let insert = root.prepare("INSERT INTO by_row VALUES ('a', $1, $2, $3)").await.unwrap();
     let mut head = ChainHead::EMPTY;
     let (mut ratios, mut ours, mut theirs) = (Vec::new(), Vec::new(), Vec::new());

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,7 +23,7 @@ impl Server {
     pub(crate) fn new() -> Self {
         let folder = std::env::var_os("AGENTKEYS_POSTGRES").expect("run examples/e2e/postgres.sh");
         let folder = PathBuf::from(folder);
-        let port = std::fs::read_to_string(folder.join("port")).unwrap().trim().parse().unwrap();
+        let port = fs::read_to_string(folder.join("port")).unwrap().trim().parse().unwrap();
         Self { folder, port }
     }
 
@@ -44,13 +45,27 @@ impl Server {
 
     /// Without a word to anybody, every process of the server.
     pub(crate) fn kill(&self) {
-        let pids = std::fs::read_to_string(self.folder.join("data/postmaster.pid")).unwrap();
-        let pid = pids.lines().next().unwrap().to_owned();
+        let file = self.folder.join("data/postmaster.pid");
+        let (pid, rest) = fs::read_to_string(&file).unwrap().split_once('\n').map(own).unwrap();
         let children = Command::new("ps").args(["-o", "pid=", "--ppid", &pid]).output().unwrap();
         let children = String::from_utf8(children.stdout).unwrap();
-        let all = std::iter::once(pid.as_str()).chain(children.split_whitespace());
-        assert!(Command::new("kill").arg("-9").args(all.collect::<Vec<_>>()).output().is_ok());
+        let all = std::iter::once(pid.as_str()).chain(children.split_whitespace()).collect::<Vec<_>>();
+        Command::new("kill").arg("-9").args(&all).output().unwrap();
+        // dead, though perhaps nobody has asked after it yet, and then the next one takes it for alive
+        let dead = |pid: &&str| {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            stat.is_empty() || stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('Z'))
+        };
+        while !all.iter().all(dead) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        fs::write(&file, format!("2147483646\n{rest}")).unwrap();
+        fs::remove_file(self.folder.join(format!(".s.PGSQL.{}.lock", self.port))).unwrap();
     }
+}
+
+fn own((first, rest): (&str, &str)) -> (String, String) {
+    (first.to_owned(), rest.to_owned())
 }
 
 /// A database of one test, with our tables, and a role that may read and add.
@@ -71,7 +86,9 @@ impl Database {
     pub(crate) async fn new(name: &str) -> Self {
         let database = Self::empty(name).await;
         PostgresAudit::migrate(&database.login("owner")).await.unwrap();
-        database.sql(GRANTS).await;
+        // as in docs/operate.md
+        let grants = fs::read_to_string(database.server.folder.join("grants.sql")).unwrap();
+        database.sql(&grants).await;
         database
     }
 
@@ -106,12 +123,6 @@ impl Database {
         self.server.root(&self.name).await.query_one(sql, &[]).await.unwrap().get(0)
     }
 }
-
-/// As in docs/operate.md.
-const GRANTS: &str = "
-    GRANT USAGE ON SCHEMA agentkeys_audit TO replica;
-    GRANT SELECT ON ALL TABLES IN SCHEMA agentkeys_audit TO replica;
-    GRANT INSERT ON agentkeys_audit.audit_rows TO replica";
 
 pub(crate) fn name(chain: &str) -> ChainName {
     chain.parse().unwrap()

@@ -37,12 +37,8 @@ async fn r87_whatever_is_done_to_the_rows_is_found() {
     let rows = "agentkeys_audit.audit_rows";
     let keep = format!("CREATE TABLE kept AS SELECT * FROM {rows}");
     database.sql(&keep).await;
-    let of_chain = |error: &PostgresAuditError, chain: &str| {
-        matches!(error, PostgresAuditError::Chain(c, _) if *c == name(chain))
-    };
-    let anchored = |error: &PostgresAuditError, chain: &str| {
-        matches!(error, PostgresAuditError::Anchor { of, .. } if *of == name(chain))
-    };
+    let of_chain = |error: &PostgresAuditError, chain: &str| matches!(error, PostgresAuditError::Chain(c, _) if *c == name(chain));
+    let anchored = |error: &PostgresAuditError, chain: &str| matches!(error, PostgresAuditError::Anchor { of, .. } if *of == name(chain));
     type Found<'f> = &'f dyn Fn(&PostgresAuditError) -> bool;
     let manipulations: [(&str, String, Found<'_>); 12] = [
         (
@@ -139,7 +135,9 @@ async fn an_end_that_is_damaged_does_not_open() {
     let rows = "agentkeys_audit.audit_rows";
     database.sql(&format!("CREATE TABLE kept AS SELECT * FROM {rows}")).await;
     for sql in [
-        format!("UPDATE {rows} SET row = replace(row, 'tenant_unknown', 'tenant_other') WHERE chain = 'a' AND seq = 3"),
+        format!(
+            "UPDATE {rows} SET row = replace(row, 'tenant_unknown', 'tenant_other') WHERE chain = 'a' AND seq = 3"
+        ),
         format!("DELETE FROM {rows} WHERE chain = 'a' AND seq = 3"),
         format!("DELETE FROM {rows} WHERE chain = 'a' AND seq < 3"),
     ] {
@@ -160,7 +158,9 @@ async fn w56_r87_a_replica_whose_end_was_cut_off_or_another_hand_wrote_to_closes
         ("cut_live", format!("DELETE FROM {rows} WHERE chain = 'a' AND seq = 4")),
         (
             "forged_live",
-            format!("INSERT INTO {rows} SELECT chain, seq + 1, row, hash FROM {rows} WHERE chain = 'a' AND seq = 4"),
+            format!(
+                "INSERT INTO {rows} SELECT chain, seq + 1, row, hash FROM {rows} WHERE chain = 'a' AND seq = 4"
+            ),
         ),
     ] {
         let database = Database::new(test).await;
@@ -176,7 +176,13 @@ async fn w56_r87_a_replica_whose_end_was_cut_off_or_another_hand_wrote_to_closes
     let database = Database::new("others_live").await;
     let (a, b) = (database.create("a").await, database.create("b").await);
     write(&b, 3).await;
-    until(async || database.number(&format!("SELECT count(*) FROM {rows} WHERE chain = 'a' AND row LIKE '%\"b\":%'")).await > 0).await;
+    until(async || {
+        database
+            .number(&format!("SELECT count(*) FROM {rows} WHERE chain = 'a' AND row LIKE '%\"b\":%'"))
+            .await
+            > 0
+    })
+    .await;
     b.close().await.unwrap();
     tokio::time::sleep(Duration::from_millis(1500)).await;
     database.sql(&format!("DELETE FROM {rows} WHERE chain = 'b' AND seq > 2")).await;

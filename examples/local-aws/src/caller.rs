@@ -2,13 +2,18 @@
 
 use std::sync::Arc;
 
-use crate::clock::rfc3339;
+use http::Method;
+use http::request::Parts;
+
+use crate::clock::{machine_now, rfc3339};
 use crate::credentials::{Credential, CredentialError, Identity, RoleSession};
 use crate::names::SourceIdentity;
 use crate::policy::{
     Context, IdentityPolicy, Principal, Request, ResourcePolicy, TrustPolicy, decide_assume_role,
     decide_same_account, evaluate_trust,
 };
+use crate::record::ActingSlot;
+use crate::sigv4::{Signature, SignatureError};
 use crate::tags::Tags;
 use crate::world::{Holdings, World};
 
@@ -196,4 +201,45 @@ pub(crate) fn check_credential(
     let credential = holdings.credentials.get(&id).ok_or(CredentialError::UnknownKey)?;
     credential.check_token(token, now)?;
     Ok(credential.clone())
+}
+
+/// Why nobody knows who sent a request.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum AuthError {
+    /// The signature.
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
+    /// The access key is unknown, or the session token is not the one that belongs to it.
+    #[error("The security token included in the request is invalid.")]
+    Unknown,
+    /// The session is over.
+    #[error("The security token included in the request is expired")]
+    Expired,
+}
+
+/// Verifies signature, session token and time of a request that is signed for `service`.
+pub(crate) fn authenticate(
+    world: &World,
+    parts: &Parts,
+    body: &[u8],
+    service: &str,
+    acting: &ActingSlot,
+) -> Result<Caller, AuthError> {
+    let signature = Signature::parse(parts)?;
+    let holdings = world.holdings();
+    let id = signature.access_key_id.parse().map_err(|_| AuthError::Unknown)?;
+    let secret = &holdings.credentials.get(&id).ok_or(AuthError::Unknown)?.secret;
+    signature.verify(secret, parts, body, (world.region.as_str(), service), machine_now())?;
+    if !matches!(parts.method, Method::GET | Method::POST) {
+        return Err(SignatureError::Mismatch.into());
+    }
+    let token = signature.session_token.as_deref();
+    let credential = check_credential(&holdings, &signature.access_key_id, token, world.clock.now())
+        .map_err(|error| match error {
+            CredentialError::UnknownKey | CredentialError::WrongToken => AuthError::Unknown,
+            CredentialError::Expired => AuthError::Expired,
+        })?;
+    let caller = Caller::of(&credential, world, &holdings).ok_or(AuthError::Unknown)?;
+    acting.fill(&caller);
+    Ok(caller)
 }

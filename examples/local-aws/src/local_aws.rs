@@ -14,7 +14,7 @@ use crate::credentials::{RoleSession, SessionCredentials};
 use crate::names::{BucketName, ProviderUrl, RoleName, SessionName, SourceIdentity};
 use crate::record::RecordedRequest;
 use crate::server::{self, Shared};
-use crate::state::{self, Role, State, StateError, User};
+use crate::state::{self, KmsKey, Role, State, StateError, User};
 use crate::tags::Tags;
 use crate::world::{self, StoredObject};
 
@@ -99,7 +99,7 @@ impl LocalAws {
         Self::builder(state).start().await
     }
 
-    /// `http://127.0.0.1:<port>`: the endpoint URL for clients of STS and of S3 alike.
+    /// `http://127.0.0.1:<port>`: the endpoint URL for clients of STS, KMS and S3 alike.
     #[must_use]
     pub fn endpoint(&self) -> &str {
         &self.shared.world.endpoint
@@ -167,6 +167,18 @@ impl LocalAws {
     pub fn put_bucket(&self, bucket: &state::Bucket) {
         let stored = world::Bucket::new(bucket, self.clock().now());
         self.shared.world.holdings().buckets.insert(bucket.name.clone(), stored);
+    }
+
+    /// Adds a KMS key, or puts the one of this id into another state, and returns its ARN.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`] if there is no randomness for it.
+    pub fn put_kms_key(&self, key: KmsKey) -> Result<String, NotFound> {
+        let arn = self.shared.world.kms_key_arn(&key.key_id);
+        let missing = NotFound { what: "randomness for the KMS key", name: key.key_id.to_string() };
+        self.shared.world.holdings().put_kms_key(key).map_err(|_| missing)?;
+        Ok(arn)
     }
 
     /// Puts an object into a bucket, past every policy.

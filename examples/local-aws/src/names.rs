@@ -80,6 +80,19 @@ name!(
 );
 
 name!(
+    /// The id of a KMS key: a UUID, or `mrk-` and 32 hexadecimal digits.
+    KmsKeyId,
+    "the id of a KMS key",
+    "a UUID in lower case, or mrk- and 32 hexadecimal digits",
+    |text| {
+        let digits: String = text.strip_prefix("mrk-").unwrap_or(text).replace('-', "");
+        let shape = text.starts_with("mrk-") && text.matches('-').count() == 1
+            || text.split('-').map(str::len).eq([8, 4, 4, 4, 12]);
+        shape && digits.len() == 32 && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    }
+);
+
+name!(
     /// The path of a role or user: `/`, or segments between slashes.
     IamPath,
     "a path",

@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use crate::idp::Idp;
 use crate::record::{RecordedRequest, Records};
 use crate::world::World;
-use crate::{issuer, s3, sts};
+use crate::{issuer, kms, s3, sts};
 
 /// How long to wait after a connection could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
@@ -111,9 +111,14 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Body> {
     match Limited::new(body, sts::MAX_BODY).collect().await {
         Ok(body) => {
             let body: Bytes = body.to_bytes();
-            let record = RecordedRequest::new(&parts, sts::action(&parts, &body));
+            let of_kms = kms::is_for_us(&parts);
+            let action = if of_kms { None } else { sts::action(&parts, &body) };
+            let record = RecordedRequest::new(&parts, action);
             let acting = record.acting();
             shared.records.add(record);
+            if of_kms {
+                return kms::call(&shared.world, &parts, &body, &acting).map(Body::from);
+            }
             sts::call(&shared.world, &shared.idp, &parts, &body, &acting).await.map(Body::from)
         }
         Err(error) if error.is::<http_body_util::LengthLimitError>() => {

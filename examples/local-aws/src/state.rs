@@ -5,6 +5,7 @@
 
 mod bucket;
 mod file;
+mod kms_key;
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
@@ -23,6 +24,7 @@ use crate::tags::Tags;
 
 pub use self::bucket::{Base64, Body, Bucket, Object};
 pub use self::file::StateError;
+pub use self::kms_key::{KmsKey, KmsKeySpec, KmsKeyState};
 
 /// Everything that one account holds.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -59,6 +61,9 @@ pub struct State {
     /// The buckets.
     #[serde(default)]
     pub buckets: Vec<Bucket>,
+    /// The KMS keys.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kms_keys: Vec<KmsKey>,
     /// Sessions that exist already, as EKS Pod Identity makes them for a workload.
     #[serde(default)]
     pub workload_sessions: Vec<WorkloadSession>,
@@ -319,6 +324,7 @@ impl State {
             roles: Vec::new(),
             users: Vec::new(),
             buckets: Vec::new(),
+            kms_keys: Vec::new(),
             workload_sessions: Vec::new(),
         }
     }

@@ -12,13 +12,10 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Response};
 
-use crate::caller::{Caller, check_credential};
-use crate::clock::machine_now;
-use crate::credentials::CredentialError;
+use crate::caller::authenticate;
 use crate::form::{Params, decode_pairs};
 use crate::idp::Idp;
 use crate::record::ActingSlot;
-use crate::sigv4::{Signature, SignatureError};
 use crate::world::World;
 
 use self::answer::{Fields, Format};
@@ -84,15 +81,15 @@ async fn dispatch(
     }
     match action {
         "GetCallerIdentity" => {
-            let caller = authenticate(world, parts, body, acting)?;
+            let caller = authenticate(world, parts, body, "sts", acting)?;
             Ok(("GetCallerIdentity", caller_identity::get_caller_identity(world, &caller)))
         }
         "GetWebIdentityToken" => {
-            let caller = authenticate(world, parts, body, acting)?;
+            let caller = authenticate(world, parts, body, "sts", acting)?;
             Ok(("GetWebIdentityToken", token::get_web_identity_token(world, &caller, &params)?))
         }
         "AssumeRole" => {
-            let caller = authenticate(world, parts, body, acting)?;
+            let caller = authenticate(world, parts, body, "sts", acting)?;
             Ok(("AssumeRole", assume_role::assume_role(world, &caller, &params)?))
         }
         "AssumeRoleWithWebIdentity" => {
@@ -112,30 +109,4 @@ fn params(parts: &Parts, body: &[u8]) -> Result<Params, StsError> {
         pairs.extend(decode_pairs(body));
     }
     Params::new(pairs).ok_or_else(|| StsError::MalformedQueryString("a parameter occurs twice".to_owned()))
-}
-
-/// Verifies signature, session token and time of a signed request.
-fn authenticate(world: &World, parts: &Parts, body: &[u8], acting: &ActingSlot) -> Result<Caller, StsError> {
-    let signature = Signature::parse(parts)?;
-    let holdings = world.holdings();
-    let unknown = || {
-        StsError::InvalidClientTokenId("The security token included in the request is invalid.".to_owned())
-    };
-    let id = signature.access_key_id.parse().map_err(|_| unknown())?;
-    let secret = &holdings.credentials.get(&id).ok_or_else(unknown)?.secret;
-    signature.verify(secret, parts, body, (world.region.as_str(), "sts"), machine_now())?;
-    if !matches!(parts.method, Method::GET | Method::POST) {
-        return Err(SignatureError::Mismatch.into());
-    }
-    let token = signature.session_token.as_deref();
-    let credential = check_credential(&holdings, &signature.access_key_id, token, world.clock.now())
-        .map_err(|error| match error {
-            CredentialError::UnknownKey | CredentialError::WrongToken => unknown(),
-            CredentialError::Expired => {
-                StsError::ExpiredToken("The security token included in the request is expired".to_owned())
-            }
-        })?;
-    let caller = Caller::of(&credential, world, &holdings).ok_or_else(unknown)?;
-    acting.fill(&caller);
-    Ok(caller)
 }

@@ -12,10 +12,13 @@ use uuid::Uuid;
 use crate::clock::Clock;
 use crate::credentials::{Credential, Identity, NoRandomness, RoleSession, SessionCredentials, generate};
 use crate::issuer::{IssuerKeys, KeyFailure};
-use crate::names::{AccessKeyId, AccountId, BucketName, ProviderUrl, Region, RoleArn, RoleName, UserName};
+use crate::kms;
+use crate::names::{
+    AccessKeyId, AccountId, BucketName, KmsKeyId, ProviderUrl, Region, RoleArn, RoleName, UserName,
+};
 use crate::policy::ResourcePolicy;
 use crate::state::{
-    self, Body, Organization, OutboundFederation, Role, State, StateError, User, WorkloadSession,
+    self, Body, KmsKey, Organization, OutboundFederation, Role, State, StateError, User, WorkloadSession,
 };
 
 /// How long a workload session of the state file lasts that does not say so.
@@ -46,6 +49,7 @@ pub(crate) struct Holdings {
     pub(crate) users: BTreeMap<UserName, User>,
     pub(crate) credentials: HashMap<AccessKeyId, Credential>,
     pub(crate) buckets: BTreeMap<BucketName, Bucket>,
+    pub(crate) kms_keys: BTreeMap<KmsKeyId, kms::Key>,
     workload_sessions: Vec<WorkloadSession>,
 }
 
@@ -117,6 +121,16 @@ impl World {
     /// The ARN of a provider.
     pub(crate) fn provider_arn(&self, url: &ProviderUrl) -> String {
         format!("arn:aws:iam::{}:oidc-provider/{}", self.account, url.without_scheme())
+    }
+
+    /// The ARN of a KMS key.
+    pub(crate) fn kms_key_arn(&self, key_id: &KmsKeyId) -> String {
+        self.kms_arn(key_id.as_str())
+    }
+
+    /// The ARN that a KMS key of this id has, if there is one.
+    pub(crate) fn kms_arn(&self, key_id: &str) -> String {
+        format!("arn:aws:kms:{}:{}:key/{key_id}", self.region, self.account)
     }
 
     /// The unique id of a role.
@@ -193,6 +207,7 @@ impl World {
             roles: holdings.roles.values().cloned().collect(),
             users: holdings.users.values().cloned().collect(),
             buckets: holdings.buckets.iter().map(bucket).collect(),
+            kms_keys: holdings.kms_keys.values().map(|key| key.said.clone()).collect(),
             workload_sessions: holdings.workload_sessions.clone(),
         }
     }
@@ -226,12 +241,21 @@ impl Holdings {
         }
         let buckets = state.buckets.iter().map(|bucket| (bucket.name.clone(), Bucket::new(bucket, now)));
         let providers = state.oidc_providers.iter().map(|one| (one.url.clone(), one.client_ids.clone()));
+        let mut kms_keys = BTreeMap::new();
+        for said in &state.kms_keys {
+            let made = kms::Key::generate(said.clone());
+            let made = made.map_err(|error| StateError::Contradiction(error.to_string()))?;
+            if kms_keys.insert(said.key_id.clone(), made).is_some() {
+                return Err(StateError::Contradiction(format!("the KMS key {} occurs twice", said.key_id)));
+            }
+        }
         Ok(Self {
             outbound_enabled: state.outbound_federation.enabled,
             providers: unique("OIDC provider", providers)?,
             users: unique("user", state.users.iter().map(|user| (user.name.clone(), user.clone())))?,
             buckets: unique("bucket", buckets)?,
             roles,
+            kms_keys,
             credentials,
             workload_sessions: state.workload_sessions.clone(),
         })
@@ -239,6 +263,15 @@ impl Holdings {
 }
 
 impl Holdings {
+    /// Adds a KMS key, or puts the one of this id into another state; another kind of key is a new one.
+    pub(crate) fn put_kms_key(&mut self, said: KmsKey) -> Result<(), KeyFailure> {
+        let known = self.kms_keys.get(&said.key_id).and_then(|key| key.said_anew(&said));
+        let id = said.key_id.clone();
+        let key = known.map_or_else(|| kms::Key::generate(said), Ok)?;
+        self.kms_keys.insert(id, key);
+        Ok(())
+    }
+
     /// Adds or replaces a user; the keys that it had before and has no more stop working.
     pub(crate) fn put_user(&mut self, user: User) -> Result<(), StateError> {
         let its_own = |identity: &Identity| matches!(identity, Identity::User(name) if *name == user.name);

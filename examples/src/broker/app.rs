@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use agentkeys_core::jose::{KeyTables, TablesHealth};
 use agentkeys_core::{
     AgentId, AttestedIdentity, Attestors, Challenge, Challenges, Clock, DiscoveryDocument, Evidence,
     EvidenceKind, Issuer, KeyRing, Minter, Oidc, PublishedJwks, RotationTimes, Secret, Session, Sessions,
@@ -31,6 +32,7 @@ pub(crate) struct Parts {
     pub(crate) issuer: Issuer,
     pub(crate) keys: Keys,
     pub(crate) times: RotationTimes,
+    pub(crate) key_tables: KeyTables,
     pub(crate) attestors: Attestors,
     /// The kind of evidence that is a JWT: what a client assertion is.
     pub(crate) assertions: Option<EvidenceKind>,
@@ -86,6 +88,7 @@ pub(crate) struct App {
 struct Fixed {
     issuer: Issuer,
     times: RotationTimes,
+    key_tables: KeyTables,
     attestors: Attestors,
     exchanger: Arc<AwsExchanger>,
     tenants: Vec<(Tenant, TenantPolicy)>,
@@ -105,8 +108,8 @@ impl App {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let metrics = Arc::new(Metrics::new()?);
         let audit = Arc::new(WatchedAudit::new(parts.audit, Arc::clone(&clock), Arc::clone(&metrics)));
-        let Parts { issuer, times, attestors, exchanger, tenants, .. } = parts;
-        let fixed = Fixed { issuer, times, attestors, exchanger, tenants };
+        let Parts { issuer, times, key_tables, attestors, exchanger, tenants, .. } = parts;
+        let fixed = Fixed { issuer, times, key_tables, attestors, exchanger, tenants };
         let signing = RwLock::new(Arc::new(fixed.signing(parts.keys, &audit)?));
         Ok(Self {
             fixed,
@@ -204,6 +207,11 @@ impl App {
         }
     }
 
+    /// How the tables of the session keys do.
+    pub(crate) fn tables(&self) -> TablesHealth {
+        self.fixed.key_tables.health()
+    }
+
     pub(crate) fn wallet(&self, identity: &AttestedIdentity) -> Option<&Wallet> {
         self.wallets.of(identity)
     }
@@ -230,6 +238,7 @@ impl Fixed {
         keys.oidc.ensure_apart_from(&keys.session)?;
         let minter = Minter::new(self.issuer.clone(), keys.oidc.clone());
         let sessions = Sessions::new(self.issuer.clone(), keys.session.clone())?;
+        let sessions = sessions.with_key_tables(self.key_tables.clone());
         let room = NonZeroUsize::new(KEPT_CREDENTIALS).ok_or("no room for credentials")?;
         let cache = CredentialCache::new(minter, Arc::clone(&self.exchanger) as _, room);
         let broker = Broker::new(self.attestors.clone(), cache, Arc::clone(audit) as _);

@@ -41,6 +41,7 @@ pub struct Config {
     pub(crate) times: RotationTimes,
     pub(crate) body_limit: usize,
     pub(crate) requests: usize,
+    pub(crate) key_tables: TablesChoice,
     pub(crate) log: LogLevel,
     pub(crate) deployment: Option<PathBuf>,
     notes: Vec<String>,
@@ -51,6 +52,26 @@ pub struct Config {
 pub(crate) struct TlsFiles {
     pub(crate) certificate: PathBuf,
     pub(crate) private_key: PathBuf,
+}
+
+/// Whether the session keys get tables ([`agentkeys_core::jose::KeyTables`]).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum TablesChoice {
+    On,
+    #[default]
+    Off,
+}
+
+impl FromStr for TablesChoice {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "on" => Ok(Self::On),
+            "off" => Ok(Self::Off),
+            _ => Err("it is on or off"),
+        }
+    }
 }
 
 /// Where another STS than AWS's is.
@@ -133,6 +154,7 @@ impl Reader<'_> {
         let body_limit =
             self.within("request_body_limit_bytes", &[names::REQUEST_BODY_LIMIT_BYTES], 65_536, 1024, 65_536);
         let requests = self.within("requests_at_once", &[], 256, 1, 10_000);
+        let key_tables = self.optional("key_tables", &[]).unwrap_or_default();
         let log = self.optional("log", &[]).unwrap_or_default();
         let policy = self.policy();
         let selection = self.selection();
@@ -157,6 +179,7 @@ impl Reader<'_> {
             times: RotationTimes::new(Duration::from_secs(max_age)),
             body_limit: usize::try_from(body_limit).ok()?,
             requests: usize::try_from(requests).ok()?,
+            key_tables,
             log,
             deployment,
             notes,

@@ -9,6 +9,7 @@ use std::time::Duration;
 use agentkeys_attest::aws::{AccountId, ClusterArn, RoleArn as PodRoleArn, StsEndpoint};
 use agentkeys_attest::aws_sts::{AwsStsAttestor, AwsStsPins, AwsStsSource, StsRole};
 use agentkeys_attest::aws_stsweb::{AWS_STSWEB, StsWebAttestor, StsWebPins, StsWebSource};
+use agentkeys_core::jose::KeyTables;
 use agentkeys_core::{
     AttestedIdentity, Attestors, Challenges, Clock as _, Evidence, EvidenceSource as _, HttpClient,
     HttpSettings, Issuer, KeyRing, Purpose, Random as _, ReplayGuard, ReqwestClient, RotationTimes,
@@ -79,9 +80,9 @@ impl BrokerDemo {
         let names = stack_names()?;
         install(&aws, &issuer, &documents(&issuer, &names)?)?;
         put_roles(&aws)?;
-        let audit = open_audit(&folder.join("audit.db"))?;
-        let (app, attestors) =
-            app(folder, issuer, &names, (aws.endpoint(), &aws.outbound_issuer()), audit.sink(), alone()?)?;
+        let (audit, outbound) = (open_audit(&folder.join("audit.db"))?, aws.outbound_issuer());
+        let sts = (aws.endpoint(), outbound.as_str());
+        let (app, attestors) = app(folder, issuer, &names, sts, audit.sink(), alone()?, KeyTables::off())?;
         let running = Running::listen(app, audit, None, public, operator)?;
         let demo = Self { folder: folder.to_owned(), aws, attestors, names, running };
         demo.renew().await?;
@@ -273,6 +274,7 @@ fn app(
     (endpoint, outbound_issuer): (&str, &str),
     audit: Arc<dyn AuditSink>,
     (guard, challenges): (Arc<dyn ReplayGuard>, Challenges),
+    key_tables: KeyTables,
 ) -> Result<(App, Attestors), Failure> {
     // everything is plain HTTP on loopback, so no certificate authority is trusted at all
     let http: Arc<dyn HttpClient> = Arc::new(ReqwestClient::new(HttpSettings::new(TrustStore::nobody()))?);
@@ -295,6 +297,7 @@ fn app(
             session: open_keys(&folder.join("session-keypair.json"))?,
         },
         times: RotationTimes::new(MAX_AGE),
+        key_tables,
         attestors: attestors.clone(),
         assertions: Some(AWS_STSWEB),
         challenges: Some(challenges),

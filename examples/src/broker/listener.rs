@@ -1,4 +1,4 @@
-//! One listening socket: limits on connections, time for a handshake and for headers, and an end in which every
+//! One listening socket, of a broker or a sidecar: limits on connections, time for a handshake and for headers, and an end in which every
 //! request that was begun is answered.
 
 use std::convert::Infallible;
@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::ConnectInfo;
 use hyper::body::Incoming;
 use hyper::rt::{Read, Write};
 use hyper::server::conn::http1;
-use hyper::service::Service;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use prometheus::IntGauge;
@@ -18,7 +19,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-/// Serves `routes` until it is told to stop; then answers what was begun, for [`GRACE`] at most.
+/// Serves `routes`, which may ask for the peer's address, until it is told to stop; then answers what was begun, for [`GRACE`] at most.
 pub(crate) async fn serve(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
@@ -39,8 +40,15 @@ pub(crate) async fn serve(
             () = stopped(&mut stop) => break,
             Some(_) = connections.join_next() => {}
             (accepted, permit) = accepted => match accepted {
-                Ok((stream, _)) => {
-                    let (tls, service, stop, open) = (tls.clone(), service.clone(), stop.clone(), open.clone());
+                Ok((stream, peer)) => {
+                    let service = service_fn({
+                        let service = service.clone();
+                        move |mut request: hyper::Request<Incoming>| {
+                            request.extensions_mut().insert(ConnectInfo(peer));
+                            service.call(request)
+                        }
+                    });
+                    let (tls, stop, open) = (tls.clone(), stop.clone(), open.clone());
                     connections.spawn(async move {
                         open.inc();
                         connection(stream, tls, service, stop).await;

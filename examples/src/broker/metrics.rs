@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use agentkeys_core::jose::TablesHealth;
 use agentkeys_federation::DataClass;
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
 
@@ -19,6 +20,9 @@ pub(crate) struct Metrics {
     audit: IntCounterVec,
     pub(crate) in_flight: IntGauge,
     pub(crate) connections: IntGauge,
+    tables: IntGauge,
+    wrongly_accepted: IntGauge,
+    wrongly_refused: IntGauge,
 }
 
 impl Metrics {
@@ -44,13 +48,29 @@ impl Metrics {
             )?,
             in_flight: IntGauge::new("agentkeys_http_in_flight", "Requests that are being answered")?,
             connections: IntGauge::new("agentkeys_connections", "Open connections")?,
+            tables: IntGauge::new("agentkeys_key_tables", "Session keys that have their table")?,
+            wrongly_accepted: IntGauge::new(
+                "agentkeys_key_tables_wrongly_accepted",
+                "Signatures that a table accepted and the cryptographic library refuses: an incident",
+            )?,
+            wrongly_refused: IntGauge::new(
+                "agentkeys_key_tables_wrongly_refused",
+                "Signatures that a table refused and the cryptographic library accepts",
+            )?,
         };
         for collector in [&metrics.requests, &metrics.issued, &metrics.refused, &metrics.audit] {
             metrics.registry.register(Box::new(collector.clone()))?;
         }
         metrics.registry.register(Box::new(metrics.seconds.clone()))?;
-        metrics.registry.register(Box::new(metrics.in_flight.clone()))?;
-        metrics.registry.register(Box::new(metrics.connections.clone()))?;
+        for gauge in [
+            &metrics.in_flight,
+            &metrics.connections,
+            &metrics.tables,
+            &metrics.wrongly_accepted,
+            &metrics.wrongly_refused,
+        ] {
+            metrics.registry.register(Box::new(gauge.clone()))?;
+        }
         Ok(metrics)
     }
 
@@ -72,7 +92,11 @@ impl Metrics {
     }
 
     /// The text that Prometheus reads.
-    pub(crate) fn text(&self) -> Result<String, Failure> {
+    pub(crate) fn text(&self, tables: &TablesHealth) -> Result<String, Failure> {
+        let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        self.tables.set(number(tables.tables as u64));
+        self.wrongly_accepted.set(number(tables.wrongly_accepted));
+        self.wrongly_refused.set(number(tables.wrongly_refused));
         Ok(TextEncoder::new().encode_to_string(&self.registry.gather())?)
     }
 }

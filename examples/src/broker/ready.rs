@@ -2,7 +2,7 @@
 //! needs a principal of AWS (W63).
 
 use agentkeys_core::Timestamp;
-use agentkeys_core::jose::{KeyId, KeySet};
+use agentkeys_core::jose::{KeyId, KeySet, TablesHealth};
 use serde::Serialize;
 
 use super::app::App;
@@ -43,17 +43,10 @@ impl Readiness {
     pub(crate) async fn of(app: &App) -> Self {
         let signing = app.signing();
         let signature = signing.keys.oidc.active().sign(PROBE).await;
-        let keys = match &signature {
-            Ok(_) => Component::ready(format!(
-                "signing with {}",
-                signing.keys.oidc.active().public_jwk().kid().as_str()
-            )),
-            Err(_) => Component::failing("the signing key does not sign"),
-        };
+        let kid = signing.keys.oidc.active().public_jwk().kid();
+        let keys = keys(signature.is_ok(), kid, &app.tables());
         let jwks = match signature {
-            Ok(signature) => {
-                published(signing.jwks.body(), signing.keys.oidc.active().public_jwk().kid(), &signature)
-            }
+            Ok(signature) => published(signing.jwks.body(), kid, &signature),
             Err(_) => Component::failing("there is no signature to check"),
         };
         let (clock, audit) = match app.clock.now() {
@@ -62,6 +55,16 @@ impl Readiness {
         };
         let ready = keys.ready && clock.ready && audit.ready && jwks.ready;
         Self { ready, components: Components { keys, clock, audit, jwks } }
+    }
+}
+
+fn keys(signs: bool, kid: &KeyId, tables: &TablesHealth) -> Component {
+    if tables.wrongly_accepted > 0 {
+        Component::failing(TABLE_ACCEPTED)
+    } else if signs {
+        Component::ready(format!("signing with {}", kid.as_str()))
+    } else {
+        Component::failing("the signing key does not sign")
     }
 }
 
@@ -86,6 +89,10 @@ fn audit(app: &App, now: Timestamp) -> Component {
     }
 }
 
+/// Such tokens may have been accepted before.
+const TABLE_ACCEPTED: &str =
+    "a key's table accepted what the cryptographic library refuses: turn key_tables off";
+
 /// What is signed to see whether the key signs: no JWT's signing input begins like this.
 const PROBE: &[u8] = b"agentkeys readiness probe";
 
@@ -95,6 +102,17 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_broker_whose_tables_accepted_what_they_must_not_or_whose_key_does_not_sign_is_not_ready() {
+        let (signer, _pem) = LocalSigner::generate(&SystemRandom::new()).unwrap();
+        let (kid, mut tables) = (signer.public_jwk().kid(), TablesHealth::default());
+        tables.wrongly_refused = 1;
+        assert!(keys(true, kid, &tables).ready);
+        assert!(!keys(false, kid, &tables).ready);
+        tables.wrongly_accepted = 1;
+        assert!(!keys(true, kid, &tables).ready);
+    }
 
     #[tokio::test]
     async fn w63_a_broker_whose_keys_are_not_those_it_publishes_is_not_ready() {

@@ -10,6 +10,7 @@ use agentkeys_attest::aws_sts::AwsStsAttestor;
 use agentkeys_attest::aws_stsweb::AWS_STSWEB;
 use agentkeys_attest::replay::{RedisReplayGuard, RedisTrust, RedisUrl};
 use agentkeys_attest::select::Selection;
+use agentkeys_core::jose::KeyTables;
 use agentkeys_core::{
     Attestors, Challenges, EvidenceKind, HttpClient, HttpSettings, KeyRing, MemoryReplayGuard, Purpose,
     Random as _, ReplayError, ReplayGuard, ReqwestClient, Secret, SystemClock, SystemRandom, TrustStore,
@@ -25,7 +26,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 
 use super::app::{App, Keys, Parts};
-use super::config::{AuditPlace, Config, RedisFiles, TlsFiles};
+use super::config::{AuditPlace, Config, RedisFiles, TablesChoice, TlsFiles};
 use super::input::BodyLimits;
 use super::{listener, routes};
 use crate::Failure;
@@ -219,6 +220,10 @@ impl Files {
             issuer: config.issuer.clone(),
             keys: self.keys.clone(),
             times: config.times,
+            key_tables: match config.key_tables {
+                TablesChoice::On => KeyTables::on(),
+                TablesChoice::Off => KeyTables::off(),
+            },
             attestors,
             assertions,
             challenges,

@@ -5,14 +5,12 @@ use agentkeys_federation::{ActorOmni, DataClass, Exchanger as _, RoleSession, TA
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_s3::Client as S3;
-use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
-use aws_sdk_s3::primitives::ByteStream;
 
-use super::{NOTE, Proof, UNTAGGED};
+use super::{Proof, UNTAGGED};
 use crate::agent::s3;
 use crate::demo::{own_prefix, sdk_at};
 use crate::isolation::outcome;
-use crate::report::Cell;
+use crate::place::{ALLOWED, DENIED, NOTE, ORIGINAL, Place, try_all, words};
 use crate::{Failure, Report};
 
 /// Each agent in each of the three forms; sessions without tags; what is no denial; then a witness for each
@@ -36,10 +34,10 @@ pub(super) async fn fill(
             let next = if class == DataClass::Memory { DataClass::Data } else { DataClass::Memory };
             let own = place(proof, name, agent, class);
             for (target, place, expected) in [
-                ("own", own.clone(), "allowed"),
-                ("the other agent's", place(proof, other_name, other, class), "denied"),
-                ("nobody's", nobodys(proof, class), "denied"),
-                ("own, of another class", place(proof, name, agent, next), "denied"),
+                ("own", own.clone(), ALLOWED),
+                ("the other agent's", place(proof, other_name, other, class), DENIED),
+                ("nobody's", nobodys(proof, class), DENIED),
+                ("own, of another class", place(proof, name, agent, next), DENIED),
             ] {
                 try_all(&client, name, class, target, &place, expected, report).await?;
             }
@@ -52,10 +50,10 @@ pub(super) async fn fill(
     let client = proof.client(blue, careless);
     for class in [DataClass::Memory, DataClass::Data, DataClass::Vault] {
         let place = place(proof, blue_name, blue, class);
-        try_all(&client, "no tags", DataClass::Config, "an agent's", &place, "denied", report).await?;
+        try_all(&client, "no tags", DataClass::Config, "an agent's", &place, DENIED, report).await?;
     }
     let place = nobodys(proof, DataClass::Vault);
-    try_all(&client, "no tags", DataClass::Config, "without a tag", &place, "denied", report).await?;
+    try_all(&client, "no tags", DataClass::Config, "without a tag", &place, DENIED, report).await?;
 
     the_policy_decides(proof, blue, (*red_name, red), report).await?;
     no_denials(proof, (*blue_name, blue), report).await?;
@@ -73,27 +71,6 @@ pub(super) async fn fill(
     let saw = format!("{} objects are there and hold only what their owner wrote", places.len());
     report.step("", "witness", saw, Duration::ZERO);
     Ok(())
-}
-
-/// An object.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Place {
-    bucket: String,
-    key: String,
-    /// The gateway takes `s3:ResourceTag` from the bucket when an object is written and from the object when it is
-    /// read: so both carry the tag.
-    tag: Option<String>,
-}
-
-impl Place {
-    fn prefix(&self) -> Option<String> {
-        self.key.strip_suffix(NOTE).filter(|prefix| !prefix.is_empty()).map(str::to_owned)
-    }
-
-    fn put(&self, s3: &S3, words: &str) -> PutObjectFluentBuilder {
-        let body = ByteStream::from(words.as_bytes().to_vec());
-        s3.put_object().bucket(&self.bucket).key(&self.key).set_tagging(self.tag.clone()).body(body)
-    }
 }
 
 fn places(proof: &Proof<'_>, agents: &[(&str, AttestedIdentity)]) -> Vec<Place> {
@@ -126,36 +103,6 @@ fn nobodys(proof: &Proof<'_>, class: DataClass) -> Place {
         _ => proof.bucket(class).to_owned(),
     };
     Place { bucket, key: NOTE.to_owned(), tag: None }
-}
-
-async fn try_all(
-    s3: &S3,
-    agent: &str,
-    role: DataClass,
-    target: &'static str,
-    place: &Place,
-    expected: &'static str,
-    report: &mut Report,
-) -> Result<(), Failure> {
-    let Place { bucket, key, .. } = place;
-    let listed = match s3.list_objects_v2().bucket(bucket).set_prefix(place.prefix()).send().await {
-        // an empty listing of a place that holds an object is no success
-        Ok(found) if found.contents().iter().any(|object| object.key() == Some(key)) => "allowed".to_owned(),
-        Ok(_) => "wrong listing".to_owned(),
-        Err(error) => outcome(Err::<(), _>(error)),
-    };
-    let got = match s3.get_object().bucket(bucket).key(key).send().await {
-        Ok(found) => {
-            let bytes = found.body.collect().await?.into_bytes();
-            if bytes == ORIGINAL.as_bytes() { "allowed" } else { "wrong content" }.to_owned()
-        }
-        Err(error) => outcome(Err::<(), _>(error)),
-    };
-    let put = outcome(place.put(s3, &words(agent, role)).send().await);
-    for (action, got) in [("List", listed), ("Get", got), ("Put", put)] {
-        report.cell(Cell { agent: agent.to_owned(), role: role.as_str(), target, action, expected, got });
-    }
-    Ok(())
 }
 
 /// That the other agent's object is denied is the policy's doing and not the gateway's mood: with a broad
@@ -221,9 +168,3 @@ async fn no_denials(
     }
     Ok(())
 }
-
-fn words(agent: &str, role: DataClass) -> String {
-    format!("written by {agent} with the {} role", role.as_str())
-}
-
-const ORIGINAL: &str = "as it was";

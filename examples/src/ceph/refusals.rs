@@ -2,14 +2,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agentkeys_core::{
-    Assurance, AttestedIdentity, Audience, Clock, ClockError, ExtraClaims, Issuer, MintRequest, Minter,
-    SystemClock, Timestamp, Token, TrustRoot,
+    Assurance, AttestedIdentity, Audience, Clock as _, ExtraClaims, Issuer, MintRequest, Minter, SystemClock,
+    Timestamp, Token, TrustRoot,
 };
 use agentkeys_federation::{DataClass, ExchangeError, Exchanger as _, RoleSession, SessionTags, TAGS_CLAIM};
 use aws_sdk_sts::error::ProvideErrorMetadata as _;
 
 use super::Proof;
-use crate::cheating::{ROLES_CLAIM, rogue, tampered};
+use crate::cheating::{ROLES_CLAIM, Then, rogue, tampered};
 use crate::demo::REGION;
 use crate::{Failure, Report};
 
@@ -117,16 +117,6 @@ async fn assume(proof: &Proof<'_>, token: &str) -> Option<String> {
             let code = if denied { Some("AccessDenied") } else { error.code() };
             Some(format!("{status} {}", code.unwrap_or("no answer")))
         }
-    }
-}
-
-/// A clock that stands still.
-#[derive(Debug)]
-struct Then(Timestamp);
-
-impl Clock for Then {
-    fn now(&self) -> Result<Timestamp, ClockError> {
-        Ok(self.0)
     }
 }
 

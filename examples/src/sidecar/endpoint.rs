@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use agentkeys_core::Secret;
 use agentkeys_federation::vend;
+use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::header::{
@@ -10,14 +11,16 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
-use axum::{Router, serve};
+use prometheus::IntGauge;
 use serde_json::json;
 use subtle::ConstantTimeEq as _;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use super::keeper::Keeper;
 use super::peer::PeerCheck;
 use crate::Failure;
+use crate::broker::listener;
 
 /// The container credentials endpoint, on 127.0.0.1 and nowhere else.
 ///
@@ -55,7 +58,11 @@ impl Endpoint {
     pub async fn run(self, keeper: Keeper, token: Secret, peer: Option<PeerCheck>) -> Result<(), Failure> {
         let gate = Arc::new(Gate { keeper, token, authority: self.address.to_string(), peer });
         let routes = Router::new().fallback(answer).with_state(gate);
-        Ok(serve(self.listener, routes.into_make_service_with_connect_info::<SocketAddr>()).await?)
+        let open = IntGauge::new("agentkeys_sidecar_connections", "Open connections")?;
+        // it ends when it is dropped
+        let (_never, stop) = watch::channel(false);
+        listener::serve(self.listener, None, routes, open, stop).await;
+        Ok(())
     }
 }
 

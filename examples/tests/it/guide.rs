@@ -57,6 +57,12 @@ fn every_block_is_of_a_kind_that_something_runs() {
     assert!(ci.contains("examples/e2e/guide.sh\n"));
     for (name, text) in pages() {
         for info in infos(&text) {
+            // a test takes the block out of the page
+            if let Some(("json", test)) = info.split_once(" test=") {
+                let said = std::fs::read_to_string(root().join("examples/tests/it").join(test)).unwrap();
+                assert!(said.contains(&format!("docs/{name}")), "{name}: {test}");
+                continue;
+            }
             match info.split_once(" e2e=") {
                 Some(("sh", ".ci/run")) => {}
                 // the script takes the blocks out of the page

@@ -11,6 +11,7 @@ mod doctor;
 mod expectations;
 mod guide;
 mod import_rows;
+mod kms;
 mod layers;
 mod policies;
 mod policy;

@@ -9,6 +9,7 @@ use agentkeys_examples::sidecar::{Endpoint, PeerCheck};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use crate::sidecar::{NOW, Script, credentials, keeper, session};
 
@@ -174,5 +175,20 @@ async fn another_users_process_is_refused_though_it_has_the_token() {
         let up = Up::with(&healthy(), Some(PeerCheck::new(uid))).await;
         let (answered, _, body) = up.ask(&up.request(GET, &[HOST, &own])).await;
         assert_eq!(answered, status, "{body}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_sends_no_request_is_cut_off() {
+    let up = Up::start().await;
+    for beginning in ["", "GET /v1/credentials HTTP/1.1\r\nhost: x\r\nx-a"] {
+        let mut stream = TcpStream::connect(&up.address).await.unwrap();
+        stream.write_all(beginning.as_bytes()).await.unwrap();
+        let begun = Instant::now();
+        let mut answer = String::new();
+        let reading = stream.read_to_string(&mut answer);
+        tokio::time::timeout(Duration::from_secs(15), reading).await.unwrap().unwrap();
+        assert!(begun.elapsed() >= Duration::from_secs(9), "{beginning:?}");
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408 "), "{beginning:?}: {answer}");
     }
 }

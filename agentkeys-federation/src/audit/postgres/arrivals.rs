@@ -23,7 +23,7 @@ impl Queue<Notify> {
                 if state.end.is_some() {
                     return false;
                 }
-                state.asleep = true;
+                state.asleep = Some(1);
             }
             self.awake.notified().await;
         }

@@ -2,8 +2,8 @@ use std::fmt;
 
 use tokio_postgres::Error;
 
-/// Why something is not known to be done. It holds nothing of what was sent or answered: errors of the server show
-/// rows, and those of the client parts of what it was given.
+/// Why something is not known to be done. It holds nothing of what was sent or answered: errors of the server
+/// show rows, and those of the client parts of what it was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::audit) enum Fault {
     /// The server answered with an error of this code.

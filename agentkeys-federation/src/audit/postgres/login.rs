@@ -1,6 +1,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use agentkeys_core::{ErrorKind, Secret};
 use rustls::pki_types::CertificateDer;
@@ -43,11 +44,12 @@ impl PostgresLogin {
         if roots.is_empty() {
             return Err(PostgresLoginError::Authorities);
         }
-        let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|_| PostgresLoginError::Authorities)?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let tls =
+            ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+                .with_safe_default_protocol_versions()
+                .map_err(|_| PostgresLoginError::Authorities)?
+                .with_root_certificates(roots)
+                .with_no_client_auth();
         config.ssl_mode(SslMode::Require);
         Ok(Self { config, tls: Some(MakeRustlsConnect::new(tls)) })
     }
@@ -85,6 +87,10 @@ fn parse(connection: &Secret) -> Result<Config, PostgresLoginError> {
     if config.get_application_name().is_none() {
         config.application_name("agentkeys-audit");
     }
+    // so that there is time for the next of several hosts
+    if config.get_connect_timeout().is_none() {
+        config.connect_timeout(HOST_TIMEOUT);
+    }
     Ok(config)
 }
 
@@ -102,7 +108,9 @@ pub enum PostgresLoginError {
     #[error("the authorities are not certificates in pem")]
     Authorities,
     /// No host, or one that this way of connecting does not take.
-    #[error("a local host is a socket's folder or a loopback address, and one over tls has a name or address")]
+    #[error(
+        "a local host is a socket's folder or a loopback address, and one over tls has a name or address"
+    )]
     Host,
     /// Not a connection string.
     #[error("not a postgresql connection string")]
@@ -117,5 +125,77 @@ impl PostgresLoginError {
     #[must_use]
     pub const fn kind(self) -> ErrorKind {
         ErrorKind::Misconfigured
+    }
+}
+
+const HOST_TIMEOUT: Duration = Duration::from_millis(1500);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AUTHORITY: &[u8] = include_bytes!("login/authority.pem");
+
+    fn local(text: &str) -> Result<PostgresLogin, PostgresLoginError> {
+        PostgresLogin::local(&text.into())
+    }
+
+    fn tls(text: &str) -> Result<PostgresLogin, PostgresLoginError> {
+        PostgresLogin::tls(&text.into(), AUTHORITY)
+    }
+
+    #[test]
+    fn without_tls_there_is_only_this_machine() {
+        for good in [
+            "host=/run/postgresql user=broker",
+            "host=127.0.0.1 user=broker sslmode=require",
+            "host=::1,127.0.0.2 user=broker",
+            "postgresql://broker@127.0.0.1/audit",
+        ] {
+            assert_eq!(local(good).unwrap().config.get_ssl_mode(), SslMode::Disable, "{good}");
+        }
+        for bad in [
+            "host=db.example.org user=broker",
+            "host=localhost user=broker",
+            "host=10.0.0.1 user=broker",
+            "host=127.0.0.1,10.0.0.1 user=broker",
+            "host=127.0.0.1 hostaddr=10.0.0.1 user=broker",
+            "user=broker",
+        ] {
+            assert_eq!(local(bad).unwrap_err(), PostgresLoginError::Host, "{bad}");
+        }
+    }
+
+    #[test]
+    fn over_a_network_there_is_always_tls() {
+        for good in
+            ["host=db.example.org user=broker sslmode=disable", "host=10.0.0.1 user=broker sslmode=prefer"]
+        {
+            let login = tls(good).unwrap();
+            assert!(login.config.get_ssl_mode() == SslMode::Require && login.tls.is_some(), "{good}");
+        }
+        assert_eq!(tls("host=/run/postgresql user=broker").unwrap_err(), PostgresLoginError::Host);
+        assert_eq!(tls("host=db.example.org,/run user=broker").unwrap_err(), PostgresLoginError::Host);
+        for none in
+            [&b""[..], b"no certificate", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"]
+        {
+            let login = PostgresLogin::tls(&"host=db.example.org user=broker".into(), none);
+            assert_eq!(login.unwrap_err(), PostgresLoginError::Authorities);
+        }
+    }
+
+    #[test]
+    fn l29_a_connection_string_is_never_shown() {
+        let text = "host=127.0.0.1 user=MARKED-user password=MARKED-password dbname=MARKED";
+        assert!(!format!("{:?}", local(text).unwrap()).contains("MARKED"));
+        for (bad, error) in [
+            ("host=127.0.0.1 user=a password=MARKED secret words", PostgresLoginError::Text),
+            ("host=127.0.0.1 user=a port=MARKED", PostgresLoginError::Text),
+            ("host=127.0.0.1 password=MARKED", PostgresLoginError::User),
+        ] {
+            let found = local(bad).unwrap_err();
+            assert_eq!(found, error, "{bad}");
+            assert!(!format!("{found:?} {found}").contains("MARKED"));
+        }
     }
 }

@@ -24,7 +24,11 @@ impl FromStr for ChainName {
         let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
         let first = text.bytes().next().is_some_and(plain);
         let allowed = text.bytes().all(|byte| plain(byte) || b"._-".contains(&byte));
-        if first && allowed && text.len() <= MAX_NAME { Ok(Self(text.to_owned())) } else { Err(ChainNameError) }
+        if first && allowed && text.len() <= MAX_NAME {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(ChainNameError)
+        }
     }
 }
 

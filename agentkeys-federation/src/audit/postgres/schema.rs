@@ -12,7 +12,8 @@ pub(super) async fn migrate(login: &PostgresLogin) -> Result<(), PostgresAuditEr
     let transaction = connected.client.transaction().await?;
     // two who migrate at once wait for each other
     transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&MIGRATION]).await?;
-    let encoding: String = transaction.query_one("SELECT current_setting('server_encoding')", &[]).await?.get(0);
+    let encoding: String =
+        transaction.query_one("SELECT current_setting('server_encoding')", &[]).await?.get(0);
     if encoding != "UTF8" {
         return Err(PostgresAuditError::Settings);
     }
@@ -46,8 +47,8 @@ fn missing(version: i32) -> Result<Vec<String>, PostgresAuditError> {
     Ok(steps.into_iter().skip(done).collect())
 }
 
-/// A row is written as the text that is hashed; the view has a column for each value. The key is what keeps a chain from
-/// having two rows in one place.
+/// A row is written as the text that is hashed; the view has a column for each value. The key is what keeps a
+/// chain from having two rows in one place.
 fn first() -> String {
     let mut sql = String::from(
         "CREATE TABLE agentkeys_audit.audit_rows (

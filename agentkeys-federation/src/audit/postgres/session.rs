@@ -8,6 +8,7 @@ use futures_util::TryStreamExt as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
+use tokio_postgres::config::TargetSessionAttrs;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{AsyncMessage, Client, Connection, NoTls, Row, Statement};
 
@@ -79,7 +80,10 @@ struct Backend {
 
 impl Door {
     pub(super) fn new(login: &PostgresLogin, chain: &ChainName) -> Self {
-        Self { login: login.clone(), chain: chain.clone(), before: None }
+        let mut login = login.clone();
+        // of several hosts not one that is a standby
+        login.config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        Self { login, chain: chain.clone(), before: None }
     }
 
     pub(super) const fn chain(&self) -> &ChainName {
@@ -271,8 +275,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 const LOCK_TRIES: u32 = 40;
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
-/// Whatever server, database, role and connection string say. A client that is gone without a word is noticed after
-/// half a minute, and its lock with it.
+/// Whatever server, database, role and connection string say. A client that is gone without a word is noticed
+/// after half a minute, and its lock with it.
 /// <https://www.postgresql.org/docs/current/runtime-config-wal.html#GUC-SYNCHRONOUS-COMMIT>
 const SETTINGS: &str = "
     SELECT set_config('synchronous_commit',
@@ -302,8 +306,8 @@ const LOCK: &str = "SELECT pg_try_advisory_lock($1)";
 
 const FIRST: &str = "INSERT INTO agentkeys_audit.audit_rows (chain, seq, row, hash) VALUES ($1, 1, $2, $3)";
 
-/// It writes where the row before is the one that we know, and over the connection that has the lock. It is a transaction of its own,
-/// and the answer to it comes after its commit.
+/// It writes where the row before is the one that we know, and over the connection that has the lock. It is a
+/// transaction of its own, and the answer to it comes after its commit.
 const INSERT: &str = "
     INSERT INTO agentkeys_audit.audit_rows (chain, seq, row, hash)
     SELECT $1, n.seq, n.row, n.hash FROM unnest($2::bigint[], $3::text[], $4::bytea[]) AS n (seq, row, hash)

@@ -149,7 +149,10 @@ impl<R: Rows> Writer<R> {
                 look = Instant::now() + ANCHOR_EVERY;
                 match answered(session.heads()).await {
                     Ok(seen) => heads = self.see(seen)?,
-                    Err(_) => { self.session = None; break }
+                    Err(_) => {
+                        self.session = None;
+                        break;
+                    }
                 }
             }
             let appends = if ready { queue.gather(last).await } else { Vec::new() };
@@ -229,7 +232,10 @@ impl<R: Rows> Writer<R> {
         let mut pause = FIRST_PAUSE;
         loop {
             let error = match self.enter().await {
-                Ok(heads) => return self.settle(heads),
+                Ok(heads) => {
+                    self.settle(&heads);
+                    return Ok(());
+                }
                 Err(error) => AuditError::storage(error),
             };
             fail(queue.gather(0).await, &error);
@@ -251,9 +257,10 @@ impl<R: Rows> Writer<R> {
         Ok(heads)
     }
 
-    /// Goes on from where the chain ends: before the transaction that was in doubt, or after it. Nobody else could
-    /// write since, and what was sent over the old session is not written any more.
-    fn settle(&mut self, heads: Heads) -> Result<(), Stop> {
+    /// Goes on from where the chain ends: before the transaction that was in doubt, or after it. Nobody else
+    /// could write since, and what was sent over the old session is not written any more. Before anything is
+    /// written, it is looked whether it is either.
+    fn settle(&mut self, heads: &Heads) {
         let there = heads.get(&self.chain).map(|last| last.head);
         if let Some(end) = mem::take(&mut self.doubt) {
             if there == Some(end.head) {
@@ -262,7 +269,6 @@ impl<R: Rows> Writer<R> {
                 self.tail.ids.take_back(self.tail.head.count());
             }
         }
-        self.see(heads).map(drop)
     }
 }
 
@@ -289,3 +295,6 @@ const ANCHOR_EVERY: Duration = Duration::from_secs(1);
 /// Between two tries to connect, and twice as long after each that fails.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+
+#[cfg(test)]
+mod tests;

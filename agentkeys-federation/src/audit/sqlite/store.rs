@@ -291,6 +291,7 @@ mod tests {
 
     use super::*;
     use crate::audit::queue::{Append, Queue};
+    use crate::audit::sqlite::arrivals::Last;
     use crate::audit::{AuditCode, AuditEvent, AuditId, Refusal};
 
     #[test]
@@ -310,7 +311,7 @@ mod tests {
                 queue.push(append).unwrap();
                 answered
             });
-            let answers = store.write(queue.arrivals(1, || ()).unwrap());
+            let answers = store.write(queue.arrivals(&Last::NONE, || ()).unwrap());
             drop(answered);
             answers.into_iter().map(|(_, answer)| answer).collect::<Vec<_>>()
         };

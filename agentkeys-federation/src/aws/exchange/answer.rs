@@ -1,4 +1,3 @@
-use agentkeys_core::jose::Compact;
 use agentkeys_core::{Timestamp, Token};
 use aws_sdk_sts::operation::assume_role_with_web_identity::AssumeRoleWithWebIdentityOutput;
 use serde::Deserialize;
@@ -6,7 +5,7 @@ use serde::Deserialize;
 use crate::aws::role::{RoleArn, RoleSession, RoleSessionName};
 use crate::aws::sts::{Asked, Started, said};
 use crate::credentials::AwsCredentials;
-use crate::exchanger::ExchangeError;
+use crate::exchanger::{ExchangeError, Sent, claims};
 
 /// Takes the answer only where it is for what was asked (W81). The token's audience, issuer and subject are
 /// compared where the STS names them, because S3-compatible servers leave them out.
@@ -34,19 +33,33 @@ pub(super) fn check(
     Started::from(answer).check(&asked, now)
 }
 
-/// What the token says that an answer may repeat.
-#[derive(Deserialize)]
-struct Sent {
-    iss: String,
-    sub: String,
-    aud: String,
+/// The same where an answer names the subject alone, and no role: whose credentials they are is what the token
+/// says, so the subject must be there.
+pub(super) fn check_subject(
+    answer: AssumeRoleWithWebIdentityOutput,
+    token: &Token,
+    target: &RoleSession,
+    name: &RoleSessionName,
+    now: Timestamp,
+) -> Result<AwsCredentials, ExchangeError> {
+    let wrong = ExchangeError::Answer;
+    let sent = Sent::of(token).ok_or(wrong("a token that is none"))?;
+    if answer.subject_from_web_identity_token() != Some(&sent.sub) {
+        return Err(wrong("another subject"));
+    }
+    let asked = Asked { role: target.role(), name, source_identity: None, duration: target.duration() };
+    Started::from(answer).check_unnamed(&asked, now)
 }
 
-impl Sent {
-    fn of(token: &Token) -> Option<Self> {
-        let payload = Compact::split(token.expose()).ok()?.payload().ok()?;
-        serde_json::from_slice(&payload).ok()
-    }
+/// Whether the token names this role and no other.
+pub(super) fn is_for(token: &Token, role: &RoleArn) -> bool {
+    claims::<Pinned>(token).is_some_and(|pinned| pinned.roles == [role.as_str()])
+}
+
+#[derive(Deserialize)]
+struct Pinned {
+    #[serde(rename = "https://aws.amazon.com/roles")]
+    roles: Vec<String>,
 }
 
 /// The IAM provider of this issuer in the role's own account, which is what AWS answers, or the issuer, which

@@ -63,10 +63,29 @@ impl Started {
         now: Timestamp,
     ) -> Result<AwsCredentials, ExchangeError> {
         let wrong = ExchangeError::Answer;
-        let user = self.user.ok_or(wrong("no assumed role"))?;
+        let user = self.user.as_ref().ok_or(wrong("no assumed role"))?;
         if user.arn() != asked.role.session_arn(asked.name) {
             return Err(wrong("another role"));
         }
+        self.credentials(asked, now)
+    }
+
+    /// The same where the STS names neither role nor session. Where it names one, it is the one that was asked for.
+    pub(in crate::aws) fn check_unnamed(
+        self,
+        asked: &Asked<'_>,
+        now: Timestamp,
+    ) -> Result<AwsCredentials, ExchangeError> {
+        let named = said(self.user.as_ref().map(AssumedRoleUser::arn));
+        if named.is_some_and(|arn| arn != asked.role.session_arn(asked.name)) {
+            return Err(ExchangeError::Answer("another role"));
+        }
+        self.credentials(asked, now)
+    }
+
+    /// All but whose session it is.
+    fn credentials(self, asked: &Asked<'_>, now: Timestamp) -> Result<AwsCredentials, ExchangeError> {
+        let wrong = ExchangeError::Answer;
         if said(self.source_identity.as_deref()) != asked.source_identity.map(SourceIdentity::as_str) {
             return Err(wrong("another source identity"));
         }

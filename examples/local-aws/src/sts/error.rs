@@ -2,6 +2,7 @@
 
 use http::StatusCode;
 
+use crate::caller::AuthError;
 use crate::sigv4::SignatureError;
 
 macro_rules! refusals {
@@ -89,17 +90,15 @@ impl StsError {
     }
 }
 
-impl From<SignatureError> for StsError {
-    fn from(error: SignatureError) -> Self {
+impl From<AuthError> for StsError {
+    fn from(error: AuthError) -> Self {
         let message = error.to_string();
         match error {
-            SignatureError::Missing => Self::MissingAuthenticationToken(message),
-            SignatureError::Incomplete(_) => Self::IncompleteSignature(message),
-            SignatureError::Scope(_)
-            | SignatureError::UnsignedHeader(_)
-            | SignatureError::Expired { .. }
-            | SignatureError::NotYetCurrent { .. }
-            | SignatureError::Mismatch => Self::SignatureDoesNotMatch(message),
+            AuthError::Signature(SignatureError::Missing) => Self::MissingAuthenticationToken(message),
+            AuthError::Signature(SignatureError::Incomplete(_)) => Self::IncompleteSignature(message),
+            AuthError::Signature(_) => Self::SignatureDoesNotMatch(message),
+            AuthError::Unknown => Self::InvalidClientTokenId(message),
+            AuthError::Expired => Self::ExpiredToken(message),
         }
     }
 }

@@ -12,6 +12,7 @@ mod assume_role;
 mod binary;
 mod caller_identity;
 mod issuer;
+mod kms;
 mod outbound;
 mod s3;
 mod s3_tokens;

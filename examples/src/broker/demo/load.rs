@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use agentkeys_attest::aws_sts::AwsStsSource;
+use agentkeys_core::jose::KeyTables;
 use agentkeys_core::{Evidence, Issuer};
 use agentkeys_local_aws::{LocalAws, State};
 
@@ -65,7 +66,7 @@ impl LoadAws {
     }
 }
 
-/// Starts the demonstration's broker for the pods of the STS at `endpoint`.
+/// Starts the demonstration's broker, with tables for its session keys, for the pods of the STS at `endpoint`.
 ///
 /// # Errors
 /// Where a port, randomness or a file cannot be had.
@@ -74,6 +75,7 @@ pub async fn start_beside(folder: &Path, endpoint: &str, issuer: &str) -> Result
     let (public, operator) = (bind(LOOPBACK.parse()?).await?, bind(LOOPBACK.parse()?).await?);
     let own = Issuer::loopback_http_for_tests(&format!("http://{}", public.local_addr()?))?;
     let audit = open_audit(&folder.join("audit.db"))?;
-    let (app, _) = app(folder, own, &stack_names()?, (endpoint, issuer), audit.sink(), alone()?)?;
+    let (app, _) =
+        app(folder, own, &stack_names()?, (endpoint, issuer), audit.sink(), alone()?, KeyTables::on())?;
     Running::listen(app, audit, None, public, operator)
 }

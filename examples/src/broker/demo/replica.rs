@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use agentkeys_core::jose::KeyTables;
 use agentkeys_core::{Issuer, KeyRing};
 use agentkeys_federation::{ChainHead, PostgresAudit};
 
@@ -52,7 +53,8 @@ impl Replica {
         let audit =
             Audit::open(&AuditPlace::Postgres { url, authorities: None, chain: chain.parse()? }).await?;
         let sts = (places.sts.0.as_str(), places.sts.1.as_str());
-        let (app, _) = app(&places.folder, issuer, &stack_names()?, sts, audit.sink(), uses)?;
+        let (app, _) =
+            app(&places.folder, issuer, &stack_names()?, sts, audit.sink(), uses, KeyTables::off())?;
         let [public, operator] = places.listen;
         let running = Running::listen(app, audit, None, bind(public).await?, bind(operator).await?)?;
         Ok(Self { places, running })

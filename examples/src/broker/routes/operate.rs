@@ -27,7 +27,7 @@ pub(super) async fn ready_in_detail(State(app): State<Arc<App>>) -> Response {
 }
 
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Refused> {
-    let text = app.metrics.text().map_err(|_| Refused::internal("metrics"))?;
+    let text = app.metrics.text(&app.tables()).map_err(|_| Refused::internal("metrics"))?;
     Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
 }
 

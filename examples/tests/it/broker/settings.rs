@@ -107,6 +107,7 @@ fn r83_every_wrong_line_is_named_at_once_and_no_value_is_shown() {
         .replace("listen = \"127.0.0.1:8440\"", "listen = \"MARKED\"")
         .replace("# log = \"info\"", "log = \"MARKED\"")
         .replace("# requests_at_once = 256", "requests_at_once = 0")
+        .replace("# key_tables = \"off\"", "key_tables = \"MARKED\"")
         .replace("# tags = \"nested\"", "tags = \"MARKED\"")
         .replace("STSWEB_ACCOUNT = \"123456789012\"", "STSWEB_ACCOUNT = \"MARKED\"")
         .replace("vault = \"arn", "other = \"arn")
@@ -121,6 +122,7 @@ fn r83_every_wrong_line_is_named_at_once_and_no_value_is_shown() {
         ("listen", "listen = "),
         ("log", "log = "),
         ("requests_at_once", "requests_at_once = "),
+        ("key_tables", "key_tables = "),
         ("tags", "tags = "),
         ("attestor", "[attestor]"),
         ("other", "other = "),
