@@ -117,9 +117,12 @@ command_file postgres-start "$AGENTKEYS_POSTGRES/start >/dev/null"
 sql() { psql -qAtX -h "$AGENTKEYS_POSTGRES" -p "$database_port" -U "$1" -d "$2" -v ON_ERROR_STOP=1 -c "$3"; }
 # what was let go has an intent and an outcome without a refusal, in the same chain
 command_file rows "psql -qAtX -h $AGENTKEYS_POSTGRES -p $database_port -U postgres -d agentkeys -v ON_ERROR_STOP=1 <<'SQL'
-SELECT intent.jti FROM agentkeys_audit.audit AS intent JOIN agentkeys_audit.audit AS outcome USING (chain, id)
+-- nobody analyzed the tables, and a loop within a loop would read all rows for each of them
+SET enable_nestloop = off;
+WITH rows AS MATERIALIZED (SELECT chain, id, event, jti, access_key_id, code FROM agentkeys_audit.audit)
+SELECT intent.jti FROM rows AS intent JOIN rows AS outcome USING (chain, id)
     WHERE intent.event = 'intent' AND outcome.event = 'outcome' AND outcome.code IS NULL
-UNION SELECT access_key_id FROM agentkeys_audit.audit WHERE event = 'outcome' AND access_key_id IS NOT NULL;
+UNION SELECT access_key_id FROM rows WHERE event = 'outcome' AND access_key_id IS NOT NULL;
 SQL"
 
 # secrets are for their owner alone
