@@ -97,6 +97,7 @@ maxmemory 256mb
 maxmemory-policy noeviction
 appendonly yes
 appendfsync everysec
+save ""
 # nobody without a password comes in, on any address
 protected-mode no
 user default off
@@ -174,7 +175,7 @@ haproxy -D -f "$work/haproxy.conf" -p "$work/haproxy.pid" 2>"$work/haproxy.log"
 # the guard alone, on a Redis of its own on loopback, without TLS as the client that it is compared with
 mkdir "$work/plain"
 redis-server --bind 127.0.0.1 --port "$plain" --daemonize yes --pidfile "$work/plain/pid" --dir "$work/plain" \
-    --appendonly yes --logfile "$work/plain.log" >/dev/null
+    --appendonly yes --save '' --logfile "$work/plain.log" >/dev/null
 stop_plain() { kill "$(cat "$work/plain/pid")"; }
 until [ -s "$work/plain/pid" ]; do sleep 0.1; done
 cargo build -q --profile "$profile" -p agentkeys-attest --features redis --example redis_guard
