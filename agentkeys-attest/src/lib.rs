@@ -45,12 +45,15 @@
 //! - `aws-sigv4` (default): `aws_sts::AwsStsSource`, over aws-sigv4. Attesting does not need it.
 //! - `spire-workload-api` (off by default): `spire::SpireSource`, and `spire::SpireBundles`, which follows an agent's
 //!   trust bundle. Attesting with keys of an https address does not need it.
+//! - `redis` (off by default): `replay::RedisReplayGuard`, the replay guard that replicas share.
 
 pub mod aws;
 pub mod aws_sts;
 pub mod aws_stsweb;
 pub mod kubernetes;
 pub mod oidc;
+#[cfg(feature = "redis")]
+pub mod replay;
 pub mod select;
 pub mod spire;
 pub mod template;

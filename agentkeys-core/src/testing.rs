@@ -22,9 +22,11 @@ use crate::jose::{Algorithm, KeySet, encode_segment};
 use crate::random::{Random, RandomError};
 
 mod contract;
+mod replay;
 mod signer;
 
 pub use contract::{ContractCases, attestor_contract};
+pub use replay::replay_guard_contract;
 pub use signer::{SIGNATURES_AT_ONCE, SignerCases, signer_contract};
 
 /// A clock that stands until it is moved.

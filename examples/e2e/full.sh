@@ -11,6 +11,8 @@ export CI=true
 ./signers.sh
 ./spire.sh
 ./spire.sh ./examples/e2e/ceph_rgw.sh
+# replays, faults and rates of three replicas
+REPLICAS_REPLAYS=100000 REPLICAS_ROUNDS=15 REPLICAS_PROFILE=release ./replicas.sh
 ./minio.sh
 (cd ../.. && cargo run -q --release -p agentkeys-examples --example simulate)
 # credentials of the sidecar that end nine times over

@@ -124,7 +124,7 @@ mod watched;
 
 pub use command::{Command, KeyPurpose, Step};
 pub use config::Config;
-pub use demo::{BrokerDemo, LoadAws, start_beside};
+pub use demo::{BrokerDemo, LoadAws, Replica, ReplicaPlaces, start_beside};
 pub use log::{LogLevel, log_to_stderr};
 pub use settings::Finding;
 pub use start::Running;

@@ -20,6 +20,7 @@ mod isolation;
 mod issuer;
 mod minio;
 mod place;
+pub mod replicas;
 mod report;
 mod serve;
 pub mod sidecar;

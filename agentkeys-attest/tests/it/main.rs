@@ -22,6 +22,12 @@ mod leaks;
 mod oidc;
 mod oidc_keys;
 mod oidc_support;
+#[cfg(feature = "redis")]
+mod redis_double;
+#[cfg(feature = "redis")]
+mod redis_guard;
+#[cfg(feature = "redis")]
+mod redis_tls;
 mod select;
 #[cfg(feature = "aws-sdk")]
 mod source;

@@ -17,6 +17,7 @@ mod keys_unknown;
 mod leaks;
 mod mint;
 mod oracle;
+mod replay_contract;
 mod session;
 mod signer_contract;
 mod support;

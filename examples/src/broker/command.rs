@@ -6,14 +6,14 @@ use std::time::Duration;
 use agentkeys_core::{
     Clock as _, KeyRing, KeyRingError, Oidc, Purpose, RotationTimes, Session, SystemClock, SystemRandom,
 };
-use agentkeys_federation::SqliteAudit;
+use agentkeys_federation::{ChainName, PostgresAudit, SqliteAudit};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::config::Config;
+use super::config::{AuditPlace, Config};
 use super::demo::BrokerDemo;
 use super::log::{LogLevel, log_to_stderr};
 use super::settings::Finding;
-use super::start::{Files, Running, named};
+use super::start::{Files, Running, named, postgres};
 use super::variables;
 use crate::{Deployment, Failure};
 
@@ -23,6 +23,8 @@ use crate::{Deployment, Failure};
 pub enum Command {
     /// Begins an audit log.
     Audit(PathBuf),
+    /// Begins a replica's chain in the database whose URL is in a file, and makes the tables where there are none.
+    Chain(PathBuf, Option<PathBuf>, ChainName),
     /// Names every line that is wrong.
     Check(Option<PathBuf>),
     /// Runs with nothing configured, in a folder of its own.
@@ -79,6 +81,10 @@ impl Command {
             ["rotate", step, purpose, file] => {
                 Self::Rotate(Step::parse(step)?, KeyPurpose::parse(purpose)?, PathBuf::from(file))
             }
+            ["audit", "postgres", url, chain] => Self::Chain(PathBuf::from(url), None, chain.parse()?),
+            ["audit", "postgres", url, chain, "--authorities", pem] => {
+                Self::Chain(PathBuf::from(url), config(pem), chain.parse()?)
+            }
             ["audit", file] => Self::Audit(PathBuf::from(file)),
             _ => return Err(USAGE.into()),
         })
@@ -93,6 +99,14 @@ impl Command {
             Self::Audit(file) => {
                 let audit = SqliteAudit::create(&file).map_err(|error| named(&file, &error))?;
                 say(&format!("{}: {}", file.display(), audit.close().await?));
+                Ok(true)
+            }
+            Self::Chain(url, authorities, chain) => {
+                let login = postgres(&url, authorities.as_deref())?;
+                PostgresAudit::migrate(&login).await.map_err(|error| named(&url, &error))?;
+                let audit =
+                    PostgresAudit::create(&login, &chain).await.map_err(|error| named(&url, &error))?;
+                say(&format!("{chain}: {}", audit.close().await?));
                 Ok(true)
             }
             Self::Check(file) => check(file.as_deref(), say),
@@ -160,8 +174,10 @@ fn check(file: Option<&Path>, say: impl Fn(&str)) -> Result<bool, Failure> {
     if let Err(error) = Files::open(&config) {
         wrong.push(error.to_string());
     }
-    if !config.audit_database.exists() {
-        let path = config.audit_database.display();
+    if let AuditPlace::Sqlite(path) = &config.audit
+        && !path.exists()
+    {
+        let path = path.display();
         wrong.push(format!("{path}: there is no audit log: begin one with `broker audit {path}`"));
     }
     if let Err(error) = deployment(&config) {
@@ -289,7 +305,8 @@ async fn until_stopped(
 
 const USAGE: &str = "usage: broker [demo [FOLDER [--sessions SECONDS]]] | serve [--config FILE] | check [--config FILE]\n\
     \u{20}      | policies --config FILE | keygen oidc|session FILE\n\
-    \u{20}      | rotate stage|promote|prune oidc|session FILE | audit FILE";
+    \u{20}      | rotate stage|promote|prune oidc|session FILE\n\
+    \u{20}      | audit FILE | audit postgres URL_FILE CHAIN [--authorities FILE]";
 
 /// Pods' tokens live five minutes.
 const RENEWAL: Duration = Duration::from_secs(120);

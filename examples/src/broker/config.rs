@@ -14,7 +14,10 @@ use super::log::LogLevel;
 use super::settings::{Finding, Said, Table};
 use super::variables as names;
 
+mod replicas;
 mod tenants;
+
+pub(crate) use replicas::{AuditPlace, RedisFiles};
 
 /// Every setting of a broker, parsed.
 #[derive(Clone, Debug)]
@@ -25,7 +28,8 @@ pub struct Config {
     pub(crate) certificate_authorities: Option<PathBuf>,
     pub(crate) oidc_keypair: PathBuf,
     pub(crate) session_keypair: PathBuf,
-    pub(crate) audit_database: PathBuf,
+    pub(crate) audit: AuditPlace,
+    pub(crate) redis: Option<RedisFiles>,
     pub(crate) listen: SocketAddr,
     pub(crate) operator_listen: SocketAddr,
     pub(crate) tls: Option<TlsFiles>,
@@ -138,7 +142,8 @@ impl Reader<'_> {
         let sts_endpoint = self.optional("sts_endpoint", &[]);
         let oidc_keypair = self.required_path("oidc_keypair", &[names::OIDC_KEYPAIR_PATH]);
         let session_keypair = self.required_path("session_keypair", &[names::SESSION_KEYPAIR_PATH]);
-        let audit_database = self.required_path("audit_database", &[names::AUDIT_DB_PATH]);
+        let audit = self.audit();
+        let redis = self.redis();
         let listen = self.or("listen", &[], LISTEN);
         let operator_listen = self.or("operator_listen", &[], OPERATOR_LISTEN);
         let tls = self.tls();
@@ -161,7 +166,8 @@ impl Reader<'_> {
             certificate_authorities,
             oidc_keypair: oidc_keypair?,
             session_keypair: session_keypair?,
-            audit_database: audit_database?,
+            audit: audit?,
+            redis,
             listen,
             operator_listen,
             tls,

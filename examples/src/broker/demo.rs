@@ -11,11 +11,13 @@ use agentkeys_attest::aws_sts::{AwsStsAttestor, AwsStsPins, AwsStsSource, StsRol
 use agentkeys_attest::aws_stsweb::{AWS_STSWEB, StsWebAttestor, StsWebPins, StsWebSource};
 use agentkeys_core::jose::KeyTables;
 use agentkeys_core::{
-    AttestedIdentity, Attestors, Clock as _, Evidence, EvidenceSource as _, HttpClient, HttpSettings, Issuer,
-    KeyRing, Purpose, Random as _, ReqwestClient, RotationTimes, SystemClock, SystemRandom, TrustStore,
+    AttestedIdentity, Attestors, Challenges, Clock as _, Evidence, EvidenceSource as _, HttpClient,
+    HttpSettings, Issuer, KeyRing, Purpose, Random as _, ReplayGuard, ReqwestClient, RotationTimes,
+    SystemClock, SystemRandom, TrustStore,
 };
 use agentkeys_federation::{
-    AwsExchanger, DataClass, OidcProvider, PodRole, SqliteAudit, Stack, StackNames, Tenant, TenantPolicy,
+    AuditSink, AwsExchanger, DataClass, OidcProvider, PodRole, SqliteAudit, Stack, StackNames, Tenant,
+    TenantPolicy,
 };
 use agentkeys_local_aws::policy::{IdentityPolicy, TrustPolicy};
 use agentkeys_local_aws::{LocalAws, Role, State};
@@ -23,13 +25,15 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_types::SdkConfig;
 
 mod load;
+mod replica;
 
 pub use load::{LoadAws, start_beside};
+pub use replica::{Replica, ReplicaPlaces};
 
 use super::app::{App, Keys, Parts, Wallets};
 use super::events::hex;
 use super::input::BodyLimits;
-use super::start::{BODY, Running, bind, challenges, guard, token_in};
+use super::start::{Audit, BODY, Running, alone, bind, token_in};
 use crate::demo::{
     ACCOUNT, AUDIENCE, CLUSTER, GREEN_ROLE, NAMESPACE, POD_ROLE, REGION, SERVICE_ACCOUNT, SUBJECTS,
     credentials_of, pod_session, pod_tags, sdk_at,
@@ -74,14 +78,11 @@ impl BrokerDemo {
         let (public, operator) = (bind(LOOPBACK.parse()?).await?, bind(LOOPBACK.parse()?).await?);
         let issuer = Issuer::loopback_http_for_tests(&format!("http://{}", public.local_addr()?))?;
         let names = stack_names()?;
-        let provider = OidcProvider::new("aws".parse()?, ACCOUNT.parse()?, issuer.clone())?;
-        let subjects = SUBJECTS.iter().map(|subject| subject.parse()).collect::<Result<_, _>>()?;
-        let deployment = Deployment::new(names.clone(), provider, subjects, CLASSES.to_vec())?;
-        install(&aws, &issuer, &serde_json::to_value(deployment.documents()?)?)?;
+        install(&aws, &issuer, &documents(&issuer, &names)?)?;
         put_roles(&aws)?;
-        let outbound = aws.outbound_issuer();
-        let (app, audit, attestors) =
-            app(folder, issuer, &names, aws.endpoint(), &outbound, KeyTables::off())?;
+        let (audit, outbound) = (open_audit(&folder.join("audit.db"))?, aws.outbound_issuer());
+        let sts = (aws.endpoint(), outbound.as_str());
+        let (app, attestors) = app(folder, issuer, &names, sts, audit.sink(), alone()?, KeyTables::off())?;
         let running = Running::listen(app, audit, None, public, operator)?;
         let demo = Self { folder: folder.to_owned(), aws, attestors, names, running };
         demo.renew().await?;
@@ -149,11 +150,7 @@ impl BrokerDemo {
     /// # Errors
     /// Never: the role is there.
     pub fn green(&self) -> Result<AwsStsSource, Failure> {
-        let (role, name) = (GREEN_ROLE.parse()?, "i-0123456789abcdef0".parse()?);
-        let hour = Duration::from_secs(3600);
-        let session = self.aws.workload_session(&role, &name, agentkeys_local_aws::Tags::default(), hour)?;
-        let endpoint = StsEndpoint::loopback_http_for_tests(REGION.parse()?, self.aws.endpoint())?;
-        Ok(AwsStsSource::new(credentials_of(&session), endpoint, AUDIENCE.parse()?))
+        green(&self.aws)
     }
 
     /// Writes a new token for each agent's pod: they live five minutes.
@@ -244,6 +241,22 @@ impl BrokerDemo {
     }
 }
 
+fn green(aws: &LocalAws) -> Result<AwsStsSource, Failure> {
+    let (role, name) = (GREEN_ROLE.parse()?, "i-0123456789abcdef0".parse()?);
+    let hour = Duration::from_secs(3600);
+    let session = aws.workload_session(&role, &name, agentkeys_local_aws::Tags::default(), hour)?;
+    let endpoint = StsEndpoint::loopback_http_for_tests(REGION.parse()?, aws.endpoint())?;
+    Ok(AwsStsSource::new(credentials_of(&session), endpoint, AUDIENCE.parse()?))
+}
+
+/// What an administrator applies for this issuer.
+fn documents(issuer: &Issuer, names: &StackNames) -> Result<serde_json::Value, Failure> {
+    let provider = OidcProvider::new("aws".parse()?, ACCOUNT.parse()?, issuer.clone())?;
+    let subjects = SUBJECTS.iter().map(|subject| subject.parse()).collect::<Result<_, _>>()?;
+    let deployment = Deployment::new(names.clone(), provider, subjects, CLASSES.to_vec())?;
+    Ok(serde_json::to_value(deployment.documents()?)?)
+}
+
 fn pod(aws: &LocalAws, agent: &str) -> Result<SdkConfig, Failure> {
     let session = pod_session(aws, agent, pod_tags(agent)?)?;
     Ok(sdk_at(aws.endpoint(), SharedCredentialsProvider::new(credentials_of(&session))))
@@ -253,19 +266,18 @@ async fn evidence(aws: &LocalAws, agent: &str) -> Result<Evidence, Failure> {
     Ok(StsWebSource::new(&pod(aws, agent)?, &REGION.parse()?, AUDIENCE.parse()?).fetch().await?)
 }
 
-/// A broker for the agents of the STS at `endpoint`, with its files in `folder`.
+/// A broker for the agents of the STS at `endpoint`, whose tokens for pods are another issuer's, with its files in `folder`.
 fn app(
     folder: &Path,
     issuer: Issuer,
     names: &StackNames,
-    endpoint: &str,
-    outbound_issuer: &str,
+    (endpoint, outbound_issuer): (&str, &str),
+    audit: Arc<dyn AuditSink>,
+    (guard, challenges): (Arc<dyn ReplayGuard>, Challenges),
     key_tables: KeyTables,
-) -> Result<(App, Arc<SqliteAudit>, Attestors), Failure> {
+) -> Result<(App, Attestors), Failure> {
     // everything is plain HTTP on loopback, so no certificate authority is trusted at all
     let http: Arc<dyn HttpClient> = Arc::new(ReqwestClient::new(HttpSettings::new(TrustStore::nobody()))?);
-    let guard = guard()?;
-    let challenges = challenges(Arc::clone(&guard))?;
     let pods = StsWebAttestor::new(pins(outbound_issuer)?, Arc::clone(&http))?;
     let green_role = role_arn(GREEN_ROLE);
     let requests = AwsStsPins {
@@ -278,7 +290,6 @@ fn app(
     let give = |policy: TenantPolicy, class| policy.with_role(class, names.role(class).clone());
     let policy = CLASSES.into_iter().fold(TenantPolicy::new(), give);
     let tenants = [CLUSTER, &green_role].map(|root| Ok((Tenant::unnamed(root.parse()?), policy.clone())));
-    let audit = Arc::new(open_audit(&folder.join("audit.db"))?);
     let app = App::new(Parts {
         issuer,
         keys: Keys {
@@ -291,14 +302,14 @@ fn app(
         assertions: Some(AWS_STSWEB),
         challenges: Some(challenges),
         exchanger: Arc::new(AwsExchanger::with_endpoint(REGION.parse()?, http, endpoint)),
-        audit: Arc::clone(&audit) as _,
+        audit,
         tenants: tenants.into_iter().collect::<Result<_, Failure>>()?,
         wallets: Wallets::default(),
         operator_token: Some(token_in(&operator_token(folder)?)?),
         body: BodyLimits { bytes: 64 * 1024, time: BODY },
         requests: 256,
     })?;
-    Ok((app, audit, attestors))
+    Ok((app, attestors))
 }
 
 fn make(folder: &Path) -> Result<(), Failure> {
@@ -347,8 +358,9 @@ fn open_keys<P: Purpose>(path: &Path) -> Result<KeyRing<P>, Failure> {
     Ok(KeyRing::load(path)?)
 }
 
-fn open_audit(path: &Path) -> Result<SqliteAudit, Failure> {
-    Ok(if path.exists() { SqliteAudit::open(path)? } else { SqliteAudit::create(path)? })
+fn open_audit(path: &Path) -> Result<Audit, Failure> {
+    let audit = if path.exists() { SqliteAudit::open(path)? } else { SqliteAudit::create(path)? };
+    Ok(Audit::Sqlite(Arc::new(audit)))
 }
 
 fn operator_token(folder: &Path) -> Result<PathBuf, Failure> {

@@ -23,6 +23,7 @@ pub(crate) const ATTESTOR: &str = "ATTESTOR";
 pub(crate) const ACCOUNT_ID: &str = "ACCOUNT_ID";
 pub(crate) const AGENT_ROLE_ARN: &str = "BROKER_AGENT_ROLE_ARN";
 pub(crate) const AUDIT_ANCHORS: &str = "BROKER_AUDIT_ANCHORS";
+pub(crate) const AUDIT_CHAIN: &str = "BROKER_AUDIT_CHAIN";
 pub(crate) const AUDIT_DB_PATH: &str = "BROKER_AUDIT_DB_PATH";
 pub(crate) const AUDIT_POLICY: &str = "BROKER_AUDIT_POLICY";
 pub(crate) const AWS_REGION: &str = "BROKER_AWS_REGION";
@@ -30,6 +31,9 @@ pub(crate) const DATA_ROLE_ARN: &str = "BROKER_DATA_ROLE_ARN";
 pub(crate) const OIDC_ISSUER: &str = "BROKER_OIDC_ISSUER";
 pub(crate) const OIDC_JWT_TTL_SECONDS: &str = "BROKER_OIDC_JWT_TTL_SECONDS";
 pub(crate) const OIDC_KEYPAIR_PATH: &str = "BROKER_OIDC_KEYPAIR_PATH";
+pub(crate) const CHALLENGE_KEY_FILE: &str = "BROKER_CHALLENGE_KEY_FILE";
+pub(crate) const POSTGRES_URL_FILE: &str = "BROKER_POSTGRES_URL_FILE";
+pub(crate) const REDIS_URL_FILE: &str = "BROKER_REDIS_URL_FILE";
 pub(crate) const REGION: &str = "REGION";
 pub(crate) const REQUEST_BODY_LIMIT_BYTES: &str = "BROKER_REQUEST_BODY_LIMIT_BYTES";
 pub(crate) const SESSION_DURATION_SECONDS: &str = "BROKER_SESSION_DURATION_SECONDS";
@@ -39,13 +43,17 @@ pub(crate) const SESSION_KEYPAIR_PATH: &str = "BROKER_SESSION_KEYPAIR_PATH";
 pub(crate) const READ: &[&str] = &[
     AGENT_ROLE_ARN,
     AUDIT_ANCHORS,
+    AUDIT_CHAIN,
     AUDIT_DB_PATH,
     AUDIT_POLICY,
     AWS_REGION,
+    CHALLENGE_KEY_FILE,
     DATA_ROLE_ARN,
     OIDC_ISSUER,
     OIDC_JWT_TTL_SECONDS,
     OIDC_KEYPAIR_PATH,
+    POSTGRES_URL_FILE,
+    REDIS_URL_FILE,
     REQUEST_BODY_LIMIT_BYTES,
     SESSION_DURATION_SECONDS,
     SESSION_KEYPAIR_PATH,

@@ -187,11 +187,49 @@ fn r83_what_contradicts_or_is_not_known_is_refused() {
 }
 
 #[test]
+fn l8_w8_redis_and_the_challenges_key_are_the_same_for_all_replicas_or_there_is_neither() {
+    let redis = ("BROKER_REDIS_URL_FILE", "redis.url");
+    let key = ("BROKER_CHALLENGE_KEY_FILE", "challenge.key");
+    let both = format!("{:?}", parse(SAMPLE, &[redis, key]).unwrap());
+    assert!(both.contains("\"redis.url\"") && both.contains("\"challenge.key\""));
+    for one in [redis, key] {
+        let findings = parse(SAMPLE, &[one]).unwrap_err();
+        assert!(findings.iter().any(|finding| finding.contains("go together")), "{findings:?}");
+    }
+    let alone = format!("redis_certificate_authorities = \"ca.pem\"\n{SAMPLE}");
+    assert!(parse(&alone, &[]).unwrap_err()[0].contains("goes with redis_url_file"));
+    assert!(parse(&alone, &[redis, key]).is_ok());
+}
+
+#[test]
+fn r87_a_replica_has_one_audit_log_and_in_a_database_a_chain_of_its_own() {
+    let url = ("BROKER_POSTGRES_URL_FILE", "postgres.url");
+    let chain = ("BROKER_AUDIT_CHAIN", "replica-1");
+    let bare = SAMPLE.replace("audit_database = \"audit.db\"", "");
+    let both = format!("{:?}", parse(&bare, &[url, chain]).unwrap());
+    assert!(both.contains("\"postgres.url\"") && both.contains("replica-1"));
+    let authorities = format!("postgres_certificate_authorities = \"ca.pem\"\n{bare}");
+    assert!(parse(&authorities, &[url, chain]).is_ok());
+    for (text, variables, said) in [
+        (&*bare, &[][..], "audit_database is missing"),
+        (&bare, &[url], "audit_chain is missing"),
+        (&bare, &[url, ("BROKER_AUDIT_CHAIN", "Not A Name")], "BROKER_AUDIT_CHAIN"),
+        (&bare, &[chain], "a chain is of postgres_url_file"),
+        (SAMPLE, &[url, chain], "two audit logs"),
+        (SAMPLE, &[chain], "a chain is of postgres_url_file"),
+        (&authorities, &[], "goes with postgres_url_file"),
+    ] {
+        let findings = parse(text, variables).unwrap_err();
+        assert!(findings.iter().any(|finding| finding.contains(said)), "{said}: {findings:?}");
+    }
+}
+
+#[test]
 fn r80_one_module_lists_every_variable() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/broker");
     let list = std::fs::read_to_string(folder.join("variables.rs")).unwrap();
-    let readers =
-        ["config.rs", "config/tenants.rs"].map(|file| std::fs::read_to_string(folder.join(file)).unwrap());
+    let readers = ["config.rs", "config/replicas.rs", "config/tenants.rs"]
+        .map(|file| std::fs::read_to_string(folder.join(file)).unwrap());
     for line in list.lines().filter(|line| line.starts_with("pub(crate) const") && line.contains(": &str = "))
     {
         let name = line.split(' ').nth(2).unwrap().trim_end_matches(':');
@@ -209,9 +247,17 @@ fn r80_one_module_lists_every_variable() {
     };
     assert!(!readers.iter().any(beyond));
     // what says where a setting is from is in the documentation of the file
-    for variable in
-        ["OIDC_ISSUER", "AWS_REGION", "OIDC_KEYPAIR_PATH", "SESSION_KEYPAIR_PATH", "AUDIT_DB_PATH"]
-    {
+    for variable in [
+        "OIDC_ISSUER",
+        "AWS_REGION",
+        "OIDC_KEYPAIR_PATH",
+        "SESSION_KEYPAIR_PATH",
+        "AUDIT_DB_PATH",
+        "AUDIT_CHAIN",
+        "CHALLENGE_KEY_FILE",
+        "POSTGRES_URL_FILE",
+        "REDIS_URL_FILE",
+    ] {
         assert!(SAMPLE.contains(&format!("BROKER_{variable}")), "{variable}");
     }
 }
