@@ -3,7 +3,7 @@
 //! ```text
 //! cargo run --release -p agentkeys-examples --example load             about three minutes
 //! cargo run --release -p agentkeys-examples --example load -- --long   with ten minutes of memory
-//! cargo run --release -p agentkeys-examples --example load -- --short  a minute, for machines that do other things too
+//! cargo run -p agentkeys-examples --example load -- --short            a minute, of what is built anyway
 //! ```
 //!
 //! 1. Requests a second of `POST /v1/mint-oidc-jwt` (a session verified, two rows made durable, a token signed)
@@ -12,7 +12,8 @@
 //! 2. Latencies at half that load, counted from when a request was due: p99 below five times p50.
 //! 3. The broker's resident memory with 10,000 agents that attest again and again: flat within 5 %.
 //!
-//! Its status is 0 only if all three hold; the short form has wider bounds of its own ([`Form`]). The generator runs on the same machine and takes its share.
+//! Its status is 0 only if all three hold; the short form has wider bounds of its own ([`Form`]), for
+//! builds without optimisation and machines that do other things too. The generator runs on the same machine and takes its share.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
@@ -97,7 +98,7 @@ impl Form {
         agents: 1000,
         settle: Duration::from_secs(5),
         memory: Duration::from_secs(20),
-        least_ratio: 0.3,
+        least_ratio: 0.1,
         most_tail: 20.0,
         most_spread: 0.2,
     };
