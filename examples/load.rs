@@ -1,7 +1,7 @@
 //! A broker under load, beside the least that a broker could do:
 //!
 //! ```text
-//! cargo run --release -p agentkeys-examples --example load             about three minutes
+//! cargo run --release -p agentkeys-examples --example load             about five minutes
 //! cargo run --release -p agentkeys-examples --example load -- --long   with ten minutes of memory
 //! cargo run -p agentkeys-examples --example load -- --short            a minute, of what is built anyway
 //! ```
@@ -85,8 +85,8 @@ impl Form {
         rounds: 7,
         tail: Duration::from_secs(60),
         agents: 10_000,
-        // until the caches and the agents' timelines are as full as they get
-        settle: Duration::from_secs(30),
+        // until each agent's timeline is as full as it gets
+        settle: Duration::from_secs(150),
         memory: Duration::from_secs(60),
         least_ratio: 0.6,
         most_tail: 5.0,
