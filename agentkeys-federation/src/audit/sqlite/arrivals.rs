@@ -123,13 +123,13 @@ impl Iterator for Arrivals<'_> {
 const MAX_BATCH: usize = 256;
 
 /// So long is waited awake for the next row.
-const MOMENT: Duration = Duration::from_micros(200);
+const MOMENT: Duration = Duration::from_micros(50);
 
 /// How long a transaction waits for more rows at most.
 const PATIENCE: Duration = Duration::from_millis(1);
 
 /// Whoever gets the core back after so long has lent it to somebody.
-const SHARED: Duration = Duration::from_micros(20);
+const SHARED: Duration = Duration::from_micros(10);
 
 #[cfg(test)]
 mod tests {
