@@ -18,9 +18,8 @@ impl Refusal {
             SdkError::ServiceError(service) => {
                 Self::of_answer(service.raw().status().as_u16(), service.err().code())
             }
-            // what we ask for is fixed, so it is the credentials that could not be had
-            SdkError::ConstructionFailure(_) => Self::Away("no credentials"),
             SdkError::ResponseError(_) => Self::Away("an answer that is none of KMS"),
+            // no connection, or no credentials to sign with
             _ => Self::Again("KMS does not answer"),
         }
     }
