@@ -70,6 +70,7 @@ impl Case {
         if let Some(patch) = &self.patch {
             merge(&mut claims, patch);
         }
+        claims.sort_all_objects();
         let text = claims.to_string();
         let Some((old, new)) = &self.replace else { return text };
         assert!(text.contains(old.as_str()), "{}: {old} is not in the claims", self.name);

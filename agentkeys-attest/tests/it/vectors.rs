@@ -130,6 +130,8 @@ impl File {
     /// One vector a line.
     fn text(&self) -> String {
         let mut head = serde_json::to_value(self).unwrap();
+        // in this order too where a build's other crates let objects keep the order they were made in
+        head.sort_all_objects();
         let vectors = head.as_object_mut().unwrap().remove("vectors").unwrap();
         let mut lines: Vec<_> = ["format", "kind", "now", "settings", "keys"]
             .iter()

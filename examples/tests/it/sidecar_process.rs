@@ -1,5 +1,6 @@
 //! The sidecar as its user runs it: its own binary, before a broker that follows a script.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -107,8 +108,9 @@ fn credential_process_prints_awss_json_and_nothing_else() {
     let (status, stdout, stderr) = scene.run(&["credential-process"]);
     assert_eq!((status, stderr.as_str()), (Some(0), ""));
     let printed: Value = serde_json::from_str(&stdout).unwrap();
-    let members: Vec<_> = printed.as_object().unwrap().keys().collect();
-    assert_eq!(members, ["AccessKeyId", "Expiration", "SecretAccessKey", "SessionToken", "Version"]);
+    let members: BTreeSet<_> = printed.as_object().unwrap().keys().map(String::as_str).collect();
+    let all = ["AccessKeyId", "Expiration", "SecretAccessKey", "SessionToken", "Version"];
+    assert_eq!(members, BTreeSet::from(all));
     assert_eq!(
         (printed["Version"].as_u64(), printed["SessionToken"].as_str()),
         (Some(1), Some("MARKED-MARKED-MARKED-token"))

@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use super::support::{Answer, World, ask};
+use super::support::{Answer, World, ask, members};
 
 async fn events(world: &World, agent: &str, shown: &str) -> Answer {
     world.get(&format!("/v1/events/{agent}"), &[("authorization", &format!("Bearer {shown}"))]).await
@@ -26,8 +26,7 @@ async fn r22_r23_the_timeline_has_the_registration_with_its_issuer_and_all_that_
     assert_eq!(told[2]["payload"]["class"], "memory");
     assert_eq!(told[3]["payload"], json!({ "class": "config", "code": "class_not_allowed" }));
     for event in &told {
-        let members: Vec<_> = event.as_object().unwrap().keys().collect();
-        assert_eq!(members, ["id", "payload", "source", "subject", "timestamp", "type"]);
+        assert_eq!(members(event), ["id", "payload", "source", "subject", "timestamp", "type"]);
         assert_eq!(event["subject"], world.demo.identity("blue").await.unwrap().subject().as_str());
     }
 }

@@ -7,11 +7,7 @@ use aws_sdk_s3::Client as S3;
 use aws_sdk_s3::error::ProvideErrorMetadata as _;
 use serde_json::{Value, json};
 
-use super::support::{Answer, World, ask, claims};
-
-fn members(value: &Value) -> Vec<&str> {
-    value.as_object().unwrap().keys().map(String::as_str).collect()
-}
+use super::support::{Answer, World, ask, claims, members};
 
 /// What an unmodified SDK is with these credentials.
 fn s3(demo: &BrokerDemo, credentials: &Value) -> S3 {

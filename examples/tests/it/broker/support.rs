@@ -181,3 +181,10 @@ pub(crate) fn claims(jwt: &str) -> Value {
     let json = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).unwrap();
     serde_json::from_slice(&json).unwrap()
 }
+
+/// The names of an object's members, sorted: a build's other crates may let objects keep another order.
+pub(crate) fn members(value: &Value) -> Vec<&str> {
+    let mut names: Vec<_> = value.as_object().unwrap().keys().map(String::as_str).collect();
+    names.sort_unstable();
+    names
+}
