@@ -18,9 +18,9 @@ pub use names::{AlibabaError, AlibabaProviderArn, AlibabaRoleArn, AlibabaSts};
 use crate::audit::{AuditId, MintPath};
 use crate::aws::SessionDuration;
 use crate::broker::TenantPolicy;
-use crate::cloud::{CLOCK_TOLERANCE, Caller, ClientId, CloudRole, Federated, form, post_form, written};
+use crate::cloud::{Caller, ClientId, CloudRole, Federated, form, post_form, written};
 use crate::data_class::DataClass;
-use crate::exchanger::{ExchangeError, Exchanger};
+use crate::exchanger::{CLOCK_TOLERANCE, ExchangeError, Exchanger};
 use crate::source::SourceError;
 
 /// What is wanted of Alibaba Cloud for an agent: the RAM role, the OIDC provider that vouches for our tokens

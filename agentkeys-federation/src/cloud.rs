@@ -16,8 +16,7 @@ mod wire;
 pub use session::CloudSession;
 pub(crate) use session::Federated;
 pub(crate) use wire::{
-    CLOCK_TOLERANCE, Caller, ends_in_time, form, is_success, json, moment, of_status, post_form, post_json,
-    secret, written,
+    Caller, form, is_success, json, moment, of_status, post_form, post_json, secret, written,
 };
 
 /// What an agent becomes in a cloud, by the name that cloud gives it (R91).

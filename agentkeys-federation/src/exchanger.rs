@@ -4,9 +4,11 @@ use std::time::Duration;
 use agentkeys_core::{ErrorKind, Token};
 use async_trait::async_trait;
 
+mod ends;
 mod sent;
 mod tries;
 
+pub(crate) use ends::{CLOCK_TOLERANCE, ends_in_time};
 pub(crate) use sent::{Sent, claims};
 pub(crate) use tries::tried;
 

@@ -60,6 +60,7 @@ mod exchanger;
 mod gcp;
 mod source;
 mod tencent;
+mod text;
 pub mod vend;
 
 pub use actor::{ActorError, ActorOmni, Wallet};

@@ -11,7 +11,7 @@ use agentkeys_local_aws::{SessionCredentials, Tags};
 use aws_sdk_sts::error::ProvideErrorMetadata as _;
 use aws_sdk_sts::types::Tag;
 
-use crate::demo::{AUDIENCE, CLUSTER, Demo, NAMESPACE, OTHER_AUDIENCE, SERVICE_ACCOUNT};
+use crate::demo::{AUDIENCE, CLUSTER, Demo, NAMESPACE, OTHER_AUDIENCE, REGION, SERVICE_ACCOUNT};
 use crate::{Agent, Failure, Report};
 
 /// Everything that somebody would try first, with clients that are not ours; each must be refused, with
@@ -229,12 +229,18 @@ async fn web_identity_token(
     Ok(answer.web_identity_token().ok_or("STS gave no token")?.to_owned())
 }
 
-/// Hands a token to the STS with a plain SDK client. Answers AWS's code, or none where it worked.
+/// Hands a token to the STS. Answers AWS's code, or none where it worked.
 async fn assume(demo: &Demo, token: &str, role: &RoleArn) -> Option<String> {
+    let refusal = refused_at(demo.aws.endpoint(), role, token).await?;
+    Some(refusal.split_once(' ').map_or_else(|| refusal.clone(), |(_, code)| code.to_owned()))
+}
+
+/// Hands a token to the STS at `url` with a plain SDK client. Answers its status and code, or none where it worked.
+pub(crate) async fn refused_at(url: &str, role: &RoleArn, token: &str) -> Option<String> {
     let config = aws_sdk_sts::Config::builder()
         .behavior_version(aws_sdk_sts::config::BehaviorVersion::latest())
-        .region(aws_sdk_sts::config::Region::new(demo.aws.region().to_owned()))
-        .endpoint_url(demo.aws.endpoint())
+        .region(aws_sdk_sts::config::Region::new(REGION))
+        .endpoint_url(url)
         .http_client(aws_smithy_http_client::Builder::new().build_http())
         .build();
     let call = aws_sdk_sts::Client::from_conf(config)
@@ -244,7 +250,13 @@ async fn assume(demo: &Demo, token: &str, role: &RoleArn) -> Option<String> {
         .web_identity_token(token);
     match call.send().await {
         Ok(_) => None,
-        Err(error) => Some(error.code().unwrap_or("no answer").to_owned()),
+        Err(error) => {
+            let status = error.raw_response().map_or(0, |answer| answer.status().as_u16());
+            let body = error.raw_response().and_then(|answer| answer.body().bytes()).unwrap_or_default();
+            let denied = String::from_utf8_lossy(body).contains("<Code>AccessDenied</Code>");
+            let code = if denied { Some("AccessDenied") } else { error.code() };
+            Some(format!("{status} {}", code.unwrap_or("no answer")))
+        }
     }
 }
 

@@ -3,8 +3,8 @@ use serde::Deserialize;
 
 use super::{AlibabaCredentials, AlibabaSession};
 use crate::audit::AuditId;
-use crate::cloud::{ends_in_time, is_success, json, moment, of_status, secret};
-use crate::exchanger::{ExchangeError, Sent};
+use crate::cloud::{is_success, json, moment, of_status, secret};
+use crate::exchanger::{ExchangeError, Sent, ends_in_time};
 
 /// <https://www.alibabacloud.com/help/en/ram/api-assumerolewithoidc>
 #[derive(Deserialize)]

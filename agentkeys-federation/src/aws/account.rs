@@ -1,7 +1,5 @@
-use std::fmt;
-use std::str::FromStr;
-
 use super::role::RoleError;
+use crate::text::text;
 
 /// An AWS account: twelve digits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -11,35 +9,9 @@ pub struct AccountId(String);
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Partition(String);
 
-macro_rules! text {
-    ($name:ident, $error:ident, $check:expr) => {
-        impl $name {
-            /// The text.
-            #[must_use]
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = RoleError;
-
-            fn from_str(text: &str) -> Result<Self, RoleError> {
-                let check: fn(&str) -> bool = $check;
-                if check(text) { Ok(Self(text.to_owned())) } else { Err(RoleError::$error) }
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-    };
-}
-
-text!(AccountId, Account, |text| text.len() == ACCOUNT_DIGITS && text.bytes().all(|b| b.is_ascii_digit()));
-text!(Partition, Partition, |text| text == "aws"
+text!(AccountId, RoleError::Account, |text| text.len() == ACCOUNT_DIGITS
+    && text.bytes().all(|b| b.is_ascii_digit()));
+text!(Partition, RoleError::Partition, |text| text == "aws"
     || text.strip_prefix("aws-").is_some_and(|tail| {
         !tail.is_empty() && tail.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
     }));

@@ -1,5 +1,4 @@
 use std::sync::Arc;
-use std::time::Duration;
 
 use agentkeys_core::{
     Audience, Clock, HttpClient, HttpRequest, HttpResponse, Random, Secret, SystemClock, SystemRandom,
@@ -113,44 +112,17 @@ pub(crate) fn written(moment: Timestamp) -> Result<String, ExchangeError> {
     DateTime::from_secs(seconds).fmt(Format::DateTime).map_err(|_| ExchangeError::Unavailable)
 }
 
-/// An end in the future and no later than asked (W81).
-pub(crate) fn ends_in_time(
-    end: Timestamp,
-    now: Timestamp,
-    asked: Duration,
-) -> Result<Timestamp, ExchangeError> {
-    if end <= now || end > now.plus(asked).plus(CLOCK_TOLERANCE) {
-        return Err(ExchangeError::Answer("an expiry that was not asked for"));
-    }
-    Ok(end)
-}
-
 const FORM: &str = "application/x-www-form-urlencoded";
 const JSON: &str = "application/json";
 
 /// Tencent's tokens have up to 4096 bytes, Google's up to 16 KiB; Alibaba names no limit.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
-/// How far an STS's clock may be ahead of ours, or behind.
-pub(crate) const CLOCK_TOLERANCE: Duration = Duration::from_secs(300);
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    #[test]
-    fn w81_an_end_is_in_the_future_and_no_later_than_asked() {
-        let (now, asked) = (Timestamp::from_unix(1_800_000_000), Duration::from_secs(900));
-        for (seconds, good) in
-            [(0, false), (1, true), (900, true), (1200, true), (1201, false), (43_200, false)]
-        {
-            let end = now.plus(Duration::from_secs(seconds));
-            assert_eq!(ends_in_time(end, now, asked).is_ok(), good, "{seconds}");
-        }
-        assert!(ends_in_time(now.minus(Duration::from_secs(1)), now, asked).is_err());
-    }
 
     #[test]
     fn moments_are_read_and_written_in_one_form() {

@@ -3,8 +3,8 @@ use serde::Deserialize;
 
 use super::{ACCESS_TOKEN, GcpAccessToken};
 use crate::aws::SessionDuration;
-use crate::cloud::{ends_in_time, is_success, json, moment, of_status, secret};
-use crate::exchanger::ExchangeError;
+use crate::cloud::{is_success, json, moment, of_status, secret};
+use crate::exchanger::{ExchangeError, ends_in_time};
 
 /// <https://www.rfc-editor.org/rfc/rfc8693#section-2.2.1>
 #[derive(Deserialize)]

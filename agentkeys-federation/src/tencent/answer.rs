@@ -3,8 +3,8 @@ use serde::Deserialize;
 
 use super::TencentCredentials;
 use crate::aws::SessionDuration;
-use crate::cloud::{ends_in_time, is_success, json, of_status, secret};
-use crate::exchanger::ExchangeError;
+use crate::cloud::{is_success, json, of_status, secret};
+use crate::exchanger::{ExchangeError, ends_in_time};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]

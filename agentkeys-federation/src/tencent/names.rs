@@ -1,7 +1,5 @@
-use std::fmt;
-use std::str::FromStr;
-
 use crate::cloud::{is_name, is_number, is_region};
+use crate::text::text;
 
 /// A CAM role: `qcs::cam::uin/<account>:roleName/<name>`, compared as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,40 +13,13 @@ pub struct TencentProviderName(String);
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TencentRegion(String);
 
-macro_rules! text {
-    ($name:ident, $error:ident, $check:expr) => {
-        impl $name {
-            /// The text.
-            #[must_use]
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = TencentError;
-
-            fn from_str(text: &str) -> Result<Self, TencentError> {
-                let check: fn(&str) -> bool = $check;
-                if check(text) { Ok(Self(text.to_owned())) } else { Err(TencentError::$error) }
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-    };
-}
-
-text!(TencentRoleArn, Role, |text| {
+text!(TencentRoleArn, TencentError::Role, |text| {
     let parts = text.strip_prefix("qcs::cam::uin/").and_then(|rest| rest.split_once(":roleName/"));
     // <https://cloud.tencent.com/document/api/598/36223>
     parts.is_some_and(|(account, name)| is_number(account, 1, 20) && is_name(name, 128, b"+=,.@_-"))
 });
-text!(TencentProviderName, Provider, |text| is_name(text, 128, b"_-."));
-text!(TencentRegion, Region, is_region);
+text!(TencentProviderName, TencentError::Provider, |text| is_name(text, 128, b"_-."));
+text!(TencentRegion, TencentError::Region, is_region);
 
 /// Why a text is not what Tencent Cloud takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

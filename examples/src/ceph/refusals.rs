@@ -6,11 +6,9 @@ use agentkeys_core::{
     Timestamp, Token, TrustRoot,
 };
 use agentkeys_federation::{DataClass, ExchangeError, Exchanger as _, RoleSession, SessionTags, TAGS_CLAIM};
-use aws_sdk_sts::error::ProvideErrorMetadata as _;
 
 use super::Proof;
-use crate::cheating::{ROLES_CLAIM, Then, rogue, tampered};
-use crate::demo::REGION;
+use crate::cheating::{ROLES_CLAIM, Then, refused_at, rogue, tampered};
 use crate::{Failure, Report};
 
 /// Tokens that must not be exchanged, each for one reason. The gateway gives none for its AccessDenied, so a
@@ -60,7 +58,7 @@ pub(super) async fn try_everything(
         exchanged(proof, blue, report).await?;
         let refused = proof.exchanger.exchange(token, &memory).await.err();
         report.check(refused == Some(ExchangeError::Denied));
-        report.refusal(attempt, GATEWAY, DENIED, assume(proof, token.expose()).await);
+        report.refusal(attempt, GATEWAY, DENIED, refused_at(proof.gateway.url(), role, token.expose()).await);
     }
     let good: Token = mint(minter, &memory).await?;
     let unsigned = good.expose().rsplit_once('.').map_or("", |(signed, _)| signed);
@@ -69,12 +67,12 @@ pub(super) async fn try_everything(
         ("a token without its signature", format!("{unsigned}.")),
     ] {
         exchanged(proof, blue, report).await?;
-        report.refusal(attempt, GATEWAY, DENIED, assume(proof, &token).await);
+        report.refusal(attempt, GATEWAY, DENIED, refused_at(proof.gateway.url(), role, &token).await);
     }
     exchanged(proof, blue, report).await?;
 
     // and the request that is right in all of this is
-    report.check(assume(proof, good.expose()).await.is_none());
+    report.check(refused_at(proof.gateway.url(), role, good.expose()).await.is_none());
     report.check(
         proof.exchanger.exchange(&minter.mint(blue, aud("sts.amazonaws.com")?).await?, &memory).await.is_ok(),
     );
@@ -93,31 +91,6 @@ async fn exchanged(proof: &Proof<'_>, blue: &AttestedIdentity, report: &mut Repo
 fn like(blue: &AttestedIdentity, root: TrustRoot, at: Timestamp) -> Result<AttestedIdentity, Failure> {
     let (kind, agent, lifetime) = (blue.kind().clone(), blue.agent().clone(), Duration::from_secs(600));
     Ok(AttestedIdentity::assertion(kind, root, agent, Assurance::PlatformAttested, at, at.plus(lifetime))?)
-}
-
-/// Hands a token to the gateway's STS with a plain SDK client. Answers its code, or none where it worked.
-async fn assume(proof: &Proof<'_>, token: &str) -> Option<String> {
-    let config = aws_sdk_sts::Config::builder()
-        .behavior_version(aws_sdk_sts::config::BehaviorVersion::latest())
-        .region(aws_sdk_sts::config::Region::new(REGION))
-        .endpoint_url(proof.gateway.url())
-        .http_client(aws_smithy_http_client::Builder::new().build_http())
-        .build();
-    let call = aws_sdk_sts::Client::from_conf(config)
-        .assume_role_with_web_identity()
-        .role_arn(proof.names.role(DataClass::Memory).as_str())
-        .role_session_name("cheater")
-        .web_identity_token(token);
-    match call.send().await {
-        Ok(_) => None,
-        Err(error) => {
-            let status = error.raw_response().map_or(0, |answer| answer.status().as_u16());
-            let body = error.raw_response().and_then(|answer| answer.body().bytes()).unwrap_or_default();
-            let denied = String::from_utf8_lossy(body).contains("<Code>AccessDenied</Code>");
-            let code = if denied { Some("AccessDenied") } else { error.code() };
-            Some(format!("{status} {}", code.unwrap_or("no answer")))
-        }
-    }
 }
 
 const GATEWAY: &str = "the gateway";

@@ -6,14 +6,12 @@ use agentkeys_core::{
     Assurance, AttestedIdentity, Audience, Clock as _, ExtraClaims, Issuer, MintRequest, Minter, SystemClock,
 };
 use agentkeys_federation::{DataClass, ExchangeError, Exchanger as _};
-use aws_sdk_sts::error::ProvideErrorMetadata as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::Proof;
 use super::server::CLIENT_ID;
-use crate::cheating::{ROLES_CLAIM, Then, rogue, tampered};
-use crate::demo::REGION;
+use crate::cheating::{ROLES_CLAIM, Then, refused_at, rogue, tampered};
 use crate::{Failure, Report};
 
 /// Tokens that must not be exchanged, each for one reason. MinIO has one code for all of them, so a good token goes
@@ -63,7 +61,7 @@ pub(super) async fn try_everything(
         exchanged(proof, blue, report).await?;
         let refused = proof.exchanger.exchange(&token, &memory).await.err();
         report.check(refused == Some(ExchangeError::TokenInvalid));
-        report.refusal(attempt, MINIO, REFUSED, assume(proof, token.expose()).await);
+        report.refusal(attempt, MINIO, REFUSED, refused_at(proof.server.url(), role, token.expose()).await);
     }
     let payload = Compact::split(good.expose())?.payload()?;
     let forged =
@@ -78,10 +76,10 @@ pub(super) async fn try_everything(
         ("a token signed with an empty secret, by the client's name", hmac),
     ] {
         exchanged(proof, blue, report).await?;
-        report.refusal(attempt, MINIO, REFUSED, assume(proof, &token).await);
+        report.refusal(attempt, MINIO, REFUSED, refused_at(proof.server.url(), role, &token).await);
     }
     exchanged(proof, blue, report).await?;
-    report.check(assume(proof, good.expose()).await.is_none());
+    report.check(refused_at(proof.server.url(), role, good.expose()).await.is_none());
 
     // our own side, where MinIO would open the role that the token names
     let data = proof.session(blue, DataClass::Data);
@@ -90,7 +88,7 @@ pub(super) async fn try_everything(
     // what MinIO does not look at: whoever signs with a key of this issuer's is taken at his word
     let elsewhere = Minter::new(Issuer::parse("https://elsewhere.example.org")?, minter.keys().clone());
     let token = elsewhere.mint(blue, memory.mint_request()?).await?;
-    report.check(assume(proof, token.expose()).await.is_none());
+    report.check(refused_at(proof.server.url(), role, token.expose()).await.is_none());
     let saw = "the issuer that a token names: with our key, any name is taken";
     report.step("", "not checked", saw.to_owned(), Duration::ZERO);
     Ok(())
@@ -108,28 +106,6 @@ async fn exchanged(proof: &Proof, blue: &AttestedIdentity, report: &mut Report) 
     let token = proof.minter.mint(blue, session.mint_request()?).await?;
     report.check(proof.exchanger.exchange(&token, &session).await.is_ok());
     Ok(())
-}
-
-/// Hands a token to MinIO's STS with a plain SDK client. Answers its code, or none where it worked.
-async fn assume(proof: &Proof, token: &str) -> Option<String> {
-    let config = aws_sdk_sts::Config::builder()
-        .behavior_version(aws_sdk_sts::config::BehaviorVersion::latest())
-        .region(aws_sdk_sts::config::Region::new(REGION))
-        .endpoint_url(proof.server.url())
-        .http_client(aws_smithy_http_client::Builder::new().build_http())
-        .build();
-    let call = aws_sdk_sts::Client::from_conf(config)
-        .assume_role_with_web_identity()
-        .role_arn(proof.names.role(DataClass::Memory).as_str())
-        .role_session_name("cheater")
-        .web_identity_token(token);
-    match call.send().await {
-        Ok(_) => None,
-        Err(error) => {
-            let status = error.raw_response().map_or(0, |answer| answer.status().as_u16());
-            Some(format!("{status} {}", error.code().unwrap_or("no answer")))
-        }
-    }
 }
 
 const MINIO: &str = "MinIO";

@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use agentkeys_core::{Secret, Timestamp};
 use aws_sdk_sts::operation::assume_role::AssumeRoleOutput;
 use aws_sdk_sts::operation::assume_role_with_web_identity::AssumeRoleWithWebIdentityOutput;
@@ -9,7 +7,7 @@ use crate::aws::role::{RoleArn, RoleSessionName, SessionDuration};
 use crate::aws::source_identity::SourceIdentity;
 use crate::aws::tags::PackedSize;
 use crate::credentials::AwsCredentials;
-use crate::exchanger::ExchangeError;
+use crate::exchanger::{ExchangeError, ends_in_time};
 
 /// The session that was asked for.
 pub(in crate::aws) struct Asked<'a> {
@@ -103,10 +101,7 @@ impl Started {
         }
         let seconds = credentials.expiration.secs();
         let seconds = u64::try_from(seconds).map_err(|_| wrong("an impossible expiry"))?;
-        let expires_at = Timestamp::from_unix(seconds);
-        if expires_at <= now || expires_at > now.plus(asked.duration.as_duration()).plus(CLOCK_TOLERANCE) {
-            return Err(wrong("an expiry that was not asked for"));
-        }
+        let expires_at = ends_in_time(Timestamp::from_unix(seconds), now, asked.duration.as_duration())?;
         let taken = AwsCredentials::new(
             credentials.access_key_id,
             Secret::new(credentials.secret_access_key),
@@ -121,6 +116,3 @@ impl Started {
 pub(in crate::aws) fn said(text: Option<&str>) -> Option<&str> {
     text.filter(|text| !text.is_empty())
 }
-
-/// How far the STS's clock may be ahead of ours.
-const CLOCK_TOLERANCE: Duration = Duration::from_secs(300);
