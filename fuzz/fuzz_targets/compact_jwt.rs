@@ -12,6 +12,8 @@ use std::sync::{Arc, LazyLock};
 use agentkeys_core::jose::{Algorithm, Compact, Header};
 use agentkeys_core::testing::FakeIssuer;
 use agentkeys_core::{Audience, ErrorKind, Issuer, Profile, StaticKeys, Timestamp, Verifier};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Map, Value};
 
@@ -66,6 +68,15 @@ fn reads_back(token: &str) {
     Header::parse(&header).unwrap();
 }
 
+/// Many characters at once are what they are one by one.
+fn segments_decode_as_one_by_one(token: &str) {
+    let Ok(compact) = Compact::split(token) else { return };
+    let read = [compact.header_json(), compact.payload(), compact.signature()];
+    for (segment, read) in token.split('.').zip(read) {
+        assert_eq!(URL_SAFE_NO_PAD.decode(segment).ok(), read.ok(), "{segment}");
+    }
+}
+
 /// The rules once more, read the slow way.
 fn keeps_the_rules(claims: &str) {
     let claims: Value = serde_json::from_str(claims).expect("it verified, so it is JSON");
@@ -84,6 +95,7 @@ fuzz_target!(|input: &[u8]| {
     match mode {
         b'r' => {
             if let Ok(token) = std::str::from_utf8(rest) {
+                segments_decode_as_one_by_one(token);
                 assert!(!verifies(token), "nobody signed this");
             }
         }
@@ -96,6 +108,7 @@ fuzz_target!(|input: &[u8]| {
                 bytes[position] = edit[2];
             }
             if let Ok(token) = String::from_utf8(bytes) {
+                segments_decode_as_one_by_one(&token);
                 assert_eq!(verifies(&token), token == *good, "only what was signed verifies");
             }
         }
