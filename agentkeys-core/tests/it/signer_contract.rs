@@ -205,9 +205,16 @@ impl std::fmt::Debug for Failing {
     }
 }
 
-#[derive(Debug, thiserror::Error)]
+/// Shows nothing of its own cause: whoever asks for that is told.
+#[derive(thiserror::Error)]
 #[error("the other side failed")]
 struct Cause(#[source] std::io::Error);
+
+impl std::fmt::Debug for Cause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Cause")
+    }
+}
 
 #[async_trait]
 impl TokenSigner for Failing {
