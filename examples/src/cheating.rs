@@ -231,12 +231,16 @@ async fn web_identity_token(
 
 /// Hands a token to the STS. Answers AWS's code, or none where it worked.
 async fn assume(demo: &Demo, token: &str, role: &RoleArn) -> Option<String> {
-    let refusal = refused_at(demo.aws.endpoint(), role, token).await?;
-    Some(refusal.split_once(' ').map_or_else(|| refusal.clone(), |(_, code)| code.to_owned()))
+    refusal(demo.aws.endpoint(), role, token).await.map(|(_, code)| code)
 }
 
-/// Hands a token to the STS at `url` with a plain SDK client. Answers its status and code, or none where it worked.
+/// Hands a token to the STS at `url`. Answers its status and code as one text, or none where it worked.
 pub(crate) async fn refused_at(url: &str, role: &RoleArn, token: &str) -> Option<String> {
+    refusal(url, role, token).await.map(|(status, code)| format!("{status} {code}"))
+}
+
+/// The same with a plain SDK client, and the two apart.
+async fn refusal(url: &str, role: &RoleArn, token: &str) -> Option<(u16, String)> {
     let config = aws_sdk_sts::Config::builder()
         .behavior_version(aws_sdk_sts::config::BehaviorVersion::latest())
         .region(aws_sdk_sts::config::Region::new(REGION))
@@ -255,7 +259,7 @@ pub(crate) async fn refused_at(url: &str, role: &RoleArn, token: &str) -> Option
             let body = error.raw_response().and_then(|answer| answer.body().bytes()).unwrap_or_default();
             let denied = String::from_utf8_lossy(body).contains("<Code>AccessDenied</Code>");
             let code = if denied { Some("AccessDenied") } else { error.code() };
-            Some(format!("{status} {}", code.unwrap_or("no answer")))
+            Some((status, code.unwrap_or("no answer").to_owned()))
         }
     }
 }

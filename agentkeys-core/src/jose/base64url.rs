@@ -1,5 +1,5 @@
 //! Canonical, unpadded base64url (<https://www.rfc-editor.org/rfc/rfc7515#section-2>): the segments of a token are
-//! most of what is read and written around its signature. The crate's engine looks at many characters at once where
+//! most of what is read and written around its signature. The `base64` crate's engine looks at many characters at once where
 //! the processor can, in its one module with `unsafe`; the tests and the fuzz target `compact_jwt` hold it to its
 //! portable engine.
 
@@ -70,7 +70,7 @@ mod tests {
         for end in 0..=u32::from(u16::MAX) {
             let [_, _, a, b] = end.to_be_bytes();
             for text in [&[a][..], &[a, b], &[b'Q', a, b], &[b'Q', b'-', a, b]] {
-                for before in [&b""[..], b"_-9A", &[b'z'; 96]] {
+                for before in [&b""[..], b"_-9A", b"_-9Azz0Q", &[b'z'; 96]] {
                     let text = [before, text].concat();
                     assert_eq!(decoded(&text), URL_SAFE_NO_PAD.decode(&text).ok(), "{text:?}");
                 }
@@ -82,7 +82,7 @@ mod tests {
     fn l12_a_character_outside_the_alphabet_is_refused_at_every_place() {
         let outside = |byte: &u8| !byte.is_ascii_alphanumeric() && !b"-_".contains(byte);
         // from 64 characters on many are looked at together
-        for length in (0..10).chain(64..68).chain([96, 103, 130]).filter(|length| length % 4 != 1) {
+        for length in (0..40).chain(64..68).chain([96, 103, 130]).filter(|length| length % 4 != 1) {
             let good = vec![b'A'; length];
             assert!(decoded(&good).is_some());
             for place in 0..length {
